@@ -1,0 +1,103 @@
+"""What happens beside the training steps: seeding each epoch, refusing NaN, tracking, one line an epoch."""
+
+import logging
+import math
+import time
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from handwriting.errors import UserError
+from handwriting.tracking import Run
+
+log = logging.getLogger(__name__)
+
+
+class SeedEpoch(keras.callbacks.Callback):
+    """Makes an epoch's randomness a function of (seed, epoch): the examples' order and each dropout.
+
+    Args:
+        seed: the run's seed, from 0 to 2**32 - 1.
+        epoch: the variable that the training batches read.
+    """
+
+    def __init__(self, seed: int, epoch: tf.Variable):
+        super().__init__()
+        self.seed, self.epoch = seed, epoch
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Set the order's key and every generator's state."""
+        self.epoch.assign(epoch)
+        states = [v for v in self.model.variables if v.name == "seed_generator_state"]
+        for index, state in enumerate(states):
+            words = np.random.SeedSequence((self.seed, index, epoch)).generate_state(2)
+            state.assign(words.astype(state.dtype))
+
+
+class StopAtNan(keras.callbacks.Callback):
+    """Ends a run whose loss is no longer a number.
+
+    Keras's `TerminateOnNaN` ends `fit` as if it had succeeded; this raises, so that the run is FAILED.
+    The loss is the epoch's running mean, read after each execution of several steps.
+    """
+
+    def __init__(self, learning_rate: float):
+        super().__init__()
+        self.learning_rate = learning_rate
+        self.epoch = self.first_step = 0
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Count epochs and steps from 1, as people read them."""
+        self.epoch, self.first_step = epoch + 1, 1
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Raise `UserError` when the loss is NaN or infinite."""
+        if logs and not math.isfinite(logs["loss"]):
+            raise UserError(
+                f"the loss became {logs['loss']} in epoch {self.epoch}, step {self.first_step} to "
+                f"{batch + 1}. Try a smaller optimizer.learning_rate than {self.learning_rate}"
+            )
+        self.first_step = batch + 2
+
+
+class TrackEpochs(keras.callbacks.Callback):
+    """Logs each epoch's metrics, and at the end the model, to an MLflow run.
+
+    `mlflow.keras.MlflowCallback` logs validation at step 0 every epoch and drops failed writes in silence.
+    Here each epoch is one synchronous write: it is stored whole, or the run fails.
+
+    Args:
+        run: the run to log to.
+        epochs: how many epochs the run has, to say how much time is left.
+
+    Example:
+        model.fit(batches, validation_data=held_out, callbacks=[TrackEpochs(run, epochs=10)])
+    """
+
+    def __init__(self, run: Run, epochs: int):
+        super().__init__()
+        self.run, self.epochs = run, epochs
+        self.started = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Start the epoch's clock."""
+        self.started = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Log Keras's metrics as they are, the learning rate, and the seconds of training and validation."""
+        seconds = time.perf_counter() - self.started
+        metrics = {name: float(value) for name, value in (logs or {}).items()}
+        rate = float(self.model.optimizer.learning_rate)
+        self.run.log_metrics({**metrics, "learning_rate": rate, "epoch_seconds": seconds}, step=epoch)
+        values = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+        left = seconds * (self.epochs - epoch - 1)
+        log.info(
+            "%s  epoch %d/%d  %s  %.1f s, %.0f s left",
+            self.run.name, epoch + 1, self.epochs, values, seconds, left,
+        )  # fmt: skip
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Log the trained model beside the last epoch's metrics."""
+        self.run.log_model(self.model, step=self.epochs - 1)

@@ -1,0 +1,159 @@
+"""The typed schema of the configuration, and what of it is refused before TensorFlow is imported."""
+
+import hashlib
+import json
+import math
+import os
+from dataclasses import dataclass, fields
+from typing import Any
+from urllib.parse import urlsplit
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from handwriting.errors import UserError, nearest
+from handwriting.store import ROOT, store_folder
+
+
+@dataclass
+class DataConfig:
+    """Where the images come from and how many of them are used."""
+
+    path: str = MISSING
+    sha256: str | None = None
+    validation_size: int = MISSING
+    limit_train: int | None = None
+    limit_test: int | None = None
+
+
+@dataclass
+class TrackingConfig:
+    """Where runs are stored: an MLflow tracking URI and the name of an experiment in it."""
+
+    uri: str = MISSING
+    experiment_name: str = MISSING
+
+
+@dataclass
+class Config:
+    """All that determines a run. `optimizer` and `model` are open: they are passed to their `_target_`."""
+
+    optimizer: dict[str, Any] = MISSING
+    model: dict[str, Any] = MISSING
+    data: DataConfig = MISSING
+    tracking: TrackingConfig = MISSING
+    batch_size: int = MISSING
+    epochs: int = MISSING
+    seed: int = MISSING
+    threads: int | None = None
+
+
+def register() -> None:
+    """Make the schema and the resolvers that conf/ uses known to Hydra."""
+    ConfigStore.instance().store(name="schema", node=Config)
+    OmegaConf.register_new_resolver("root", lambda: str(ROOT), replace=True)
+    OmegaConf.register_new_resolver("store_folder", lambda uri: str(store_folder(uri)), replace=True)
+
+
+# Ranges by key: (what is right, test). Keys of `optimizer` are looked at where they are present.
+_RANGES: dict[str, tuple[str, Any]] = {
+    "batch_size": ("at least 1", lambda x: x >= 1),
+    "epochs": ("at least 1", lambda x: x >= 1),
+    "seed": ("from 0 to 4294967295", lambda x: 0 <= x < 2**32),
+    "threads": ("at least 1, or null for every core", lambda x: x is None or x >= 1),
+    "data.validation_size": ("at least 10, one for each digit", lambda x: x >= 10),
+    "data.limit_train": ("at least 10, or null for all", lambda x: x is None or x >= 10),
+    "data.limit_test": ("at least 1, or null for all", lambda x: x is None or x >= 1),
+    "optimizer.learning_rate": ("a number > 0", lambda x: 0 < x < math.inf),
+    "optimizer.momentum": ("from 0 to below 1", lambda x: 0 <= x < 1),
+    "optimizer.rho": ("from 0 to below 1", lambda x: 0 <= x < 1),
+    "optimizer.beta_1": ("from 0 to below 1", lambda x: 0 <= x < 1),
+    "optimizer.beta_2": ("from 0 to below 1", lambda x: 0 <= x < 1),
+    "optimizer.epsilon": ("a number > 0", lambda x: 0 < x < math.inf),
+    "optimizer.weight_decay": ("a number >= 0, or null", lambda x: x is None or 0 <= x < math.inf),
+    "model.dropout": ("from 0 to below 1", lambda x: 0 <= x < 1),
+    "model.units": ("at least 1", lambda x: x >= 1),
+}
+
+
+def check_config(cfg: DictConfig) -> None:
+    """Refuse values that are out of range or make no sense together.
+
+    Raises:
+        UserError: what is wrong, what would be right, and what was received.
+    """
+    # Hydra lets `+typo=1` past a schema.
+    for prefix, node, schema in (
+        ("", cfg, Config), ("data.", cfg.data, DataConfig), ("tracking.", cfg.tracking, TrackingConfig)
+    ):  # fmt: skip
+        for key in node:
+            if key not in {field.name for field in fields(schema)}:
+                name = f"{prefix}{key}"
+                known = [other for other in flatten(cfg) if other != name]
+                raise UserError(f"{name}: there is no such key.{nearest(name, known)}")
+    missing = sorted(OmegaConf.missing_keys(cfg))
+    if missing:
+        raise UserError(f"{missing[0]} has no value. Give one: {missing[0]}=VALUE")
+    values = flatten(cfg)
+    for key, (right, test) in _RANGES.items():
+        if key not in values:
+            continue
+        value = values[key]
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not (is_number or value is None) or not _holds(test, value):
+            raise UserError(f"{key} must be {right}. Received: {value}")
+    for group in ("optimizer", "model"):
+        if not isinstance(values.get(f"{group}._target_"), str):
+            raise UserError(f"{group}._target_ must name a function or class. Received: none")
+    scheme = urlsplit(cfg.tracking.uri).scheme
+    if scheme not in ("sqlite", "http", "https", "postgresql", "mysql", "mssql"):
+        raise UserError(
+            "tracking.uri must be a database or a server, such as sqlite:////folder/mlflow.db or "
+            f"http://localhost:5000: MLflow has closed its file store. Received: {cfg.tracking.uri}"
+        )
+    if not cfg.tracking.experiment_name.strip():
+        raise UserError("tracking.experiment_name must not be empty. Received: ''")
+
+
+def _holds(test: Any, value: Any) -> bool:
+    try:
+        return bool(test(value))
+    except TypeError:  # None where a number must stand
+        return False
+
+
+def flatten(cfg: DictConfig) -> dict[str, Any]:
+    """Return the resolved config as one level: {"optimizer.learning_rate": 0.001, ...}."""
+    flat: dict[str, Any] = {}
+
+    def visit(node: Any, prefix: str) -> None:
+        for key, value in node.items():
+            if isinstance(value, dict):
+                visit(value, f"{prefix}{key}.")
+            else:
+                flat[prefix + key] = value
+
+    visit(OmegaConf.to_container(cfg, resolve=True), "")
+    return flat
+
+
+def identity(cfg: DictConfig, data_sha256: str) -> dict[str, Any]:
+    """Return what determines a run's result: the resolved config and the digest of the data.
+
+    Less the paths, the tracking and the threads: a test holds that their number changes no bit.
+    """
+    values = flatten(cfg) | {"data.sha256": data_sha256}
+    for key in ("data.path", "tracking.uri", "tracking.experiment_name", "threads"):
+        del values[key]
+    return values
+
+
+def fingerprint(values: Any) -> str:
+    """Return 16 hex digits that name plain values. Numbers count by value: 1e-3 is 0.001."""
+    canonical = json.dumps(values, sort_keys=True, allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,53 @@
+"""A user's mistake, said in one line."""
+
+import difflib
+from collections.abc import Callable, Iterable
+
+from hydra.errors import (
+    ConfigCompositionException,
+    HydraException,
+    MissingConfigException,
+    OverrideParseException,
+)
+from omegaconf.errors import OmegaConfBaseException
+
+
+class UserError(Exception):
+    """A mistake of the user's or the machine's; its text is the whole message, without a traceback."""
+
+
+def nearest(name: str, choices: Iterable[str]) -> str:
+    """Return " Did you mean 'x'?" for the choice most like `name`, or nothing where none is."""
+    close = difflib.get_close_matches(name, list(choices), n=1)
+    return f" Did you mean '{close[0]}'?" if close else ""
+
+
+def explain(error: BaseException, known_keys: Callable[[], Iterable[str]] = tuple) -> str | None:
+    """Return the one line that says what a user did wrong, or None for an error that is ours.
+
+    Hydra and OmegaConf spread such a message over several lines and leave out the nearest right name,
+    which is looked for among `known_keys()`.
+    """
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, MissingConfigException) and error.options is not None:
+        group, _, member = (error.missing_cfg_file or "").rpartition("/")
+        return (
+            f"{group}={member}: there is no such file in conf/{group}. "
+            f"There are: {', '.join(error.options)}.{nearest(member, error.options)}"
+        )
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: not in Hydra's grammar ({str(error).partition(chr(10))[0]})"
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename} cannot be used: {error.strerror}. Free it, or name another place"
+    if not isinstance(error, HydraException | OmegaConfBaseException):
+        return None
+    cause = error.__cause__
+    reason = cause if isinstance(cause, OmegaConfBaseException) else error
+    key = getattr(reason, "full_key", None)
+    if key and "not in" in str(reason):
+        return f"{key}: there is no such key.{nearest(key, known_keys())} All keys: --help"
+    text = str(reason).partition("\n")[0].strip().rstrip(".")
+    if isinstance(error, ConfigCompositionException) and reason is not error and key:
+        return f"{key}: {text}"
+    return text

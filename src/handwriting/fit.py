@@ -1,0 +1,122 @@
+"""One tracked run, from checked arrays to a stored model. Importing this imports TensorFlow and MLflow."""
+
+import os
+import sys
+
+import hydra
+import keras
+import tensorflow as tf
+from omegaconf import DictConfig, OmegaConf
+
+from handwriting.callbacks import SeedEpoch, StopAtNan, TrackEpochs
+from handwriting.config import cores, fingerprint, flatten, identity
+from handwriting.data import CLASSES, Digits
+from handwriting.errors import UserError
+from handwriting.pipeline import evaluation_batches, input_shape, training_batches
+from handwriting.provenance import command_line, git_state, machine_tags, redact
+from handwriting.tracking import Run, open_store, tracked_run
+
+STEPS_PER_EXECUTION = 32  # of the batches that TensorFlow runs before Python has a turn
+
+
+def fit_and_track(cfg: DictConfig, digits: Digits, choices: dict[str, str], sweep: str) -> None:
+    """Train `cfg.model` with `cfg.optimizer` and store all of it as one run.
+
+    Args:
+        cfg: a checked config.
+        digits: the data that it names.
+        choices: the chosen member of each config group, such as {"optimizer": "adam"}.
+        sweep: the name of the sweep that the run belongs to; empty for a run of its own.
+    """
+    threads = set_threads(cfg.threads)
+    model = build_model(cfg)
+    experiment_id = open_store(cfg.tracking)
+    code, diff = git_state()
+    tags = {
+        "fingerprint": fingerprint(identity(cfg, digits.sha256)),
+        "data.sha256": digits.sha256,
+        "command": command_line(),
+        "threads": str(threads),
+        "onednn": os.environ["TF_ENABLE_ONEDNN_OPTS"],
+        **code,
+        **machine_tags(),
+        **({"sweep": sweep} if sweep else {}),
+    }
+    name = f"{choices['optimizer']} {choices['model']} seed {cfg.seed}"
+    with tracked_run(experiment_id, name, tags) as run:
+        log_setting(run, cfg, choices, model, diff)
+        run.log_dataset(choices["data"], cfg.data.path, digits.train, digits.sha256)
+        train(model, cfg, digits, run)
+        scores = model.evaluate(evaluation_batches(digits.test), verbose=0, return_dict=True)
+        run.log_metrics({f"test_{k}": float(v) for k, v in scores.items()}, step=cfg.epochs - 1)
+
+
+def set_threads(threads: int | None) -> int:
+    """Set the number of TensorFlow's threads, every core for None, and return it.
+
+    TensorFlow takes it once in a process, before its first operation.
+    """
+    wanted = threads or cores()
+    if tf.config.threading.get_intra_op_parallelism_threads() != wanted:
+        tf.config.threading.set_intra_op_parallelism_threads(wanted)
+        tf.config.threading.set_inter_op_parallelism_threads(wanted)
+    return wanted
+
+
+def build_model(cfg: DictConfig) -> keras.Model:
+    """Build and compile the model. The same seed gives the same weights, whatever the optimizer.
+
+    Raises:
+        UserError: the model or the optimizer does not take what the config gives it.
+    """
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(cfg.seed)
+    shape = {"input_shape": input_shape(), "classes": CLASSES}
+    model = _instantiate("model", cfg.model, shape)
+    optimizer = _instantiate("optimizer", cfg.optimizer, {})
+    model.compile(
+        optimizer=optimizer,
+        # The notebook's categorical loss on one-hot labels, to the last digit (tests/test_fit.py).
+        loss="sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+        steps_per_execution=STEPS_PER_EXECUTION,
+        jit_compile=False,  # XLA takes five times as long for this network on a CPU
+    )
+    return model
+
+
+def _instantiate(group: str, node: DictConfig, more: dict) -> object:
+    try:
+        return hydra.utils.instantiate(node, **more)
+    except hydra.errors.InstantiationException as error:
+        reason = str(error.__cause__ or error).partition("\n")[0]
+        raise UserError(f"{group}: {node._target_} does not take these values: {reason}") from error
+
+
+def train(model: keras.Model, cfg: DictConfig, digits: Digits, run: Run) -> keras.callbacks.History:
+    """Fit the model, logging each epoch to the run; return Keras's history."""
+    epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
+    return model.fit(
+        training_batches(digits.train, cfg.batch_size, cfg.seed, epoch),
+        validation_data=evaluation_batches(digits.validation),
+        epochs=cfg.epochs,
+        shuffle=False,  # the batches are shuffled already
+        verbose=1 if sys.stdout.isatty() else 0,
+        callbacks=[
+            SeedEpoch(cfg.seed, epoch),
+            StopAtNan(cfg.optimizer.get("learning_rate")),
+            TrackEpochs(run, cfg.epochs),
+        ],
+    )
+
+
+def log_setting(run: Run, cfg: DictConfig, choices: dict[str, str], model: keras.Model, diff: str) -> None:
+    """Store all that the run was asked to do, before it does it."""
+    resolved = {f"keras_optimizer.{k}": v for k, v in model.optimizer.get_config().items()}
+    run.log_params({**flatten(cfg), **choices, **resolved})
+    run.log_text(redact(OmegaConf.to_yaml(cfg, resolve=True)), "config.yaml")
+    lines: list[str] = []
+    model.summary(print_fn=lambda line, **_: lines.append(line), line_length=100)
+    run.log_text("\n".join(lines), "model.txt")
+    if diff:
+        run.log_text(diff, "uncommitted.diff")

@@ -1,0 +1,105 @@
+"""The command: `python -m handwriting.train KEY=VALUE ...` is one tracked run, with `-m` a sweep.
+
+The grammar is Hydra's; the keys are in conf/ and in `--help`.
+"""
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from handwriting import sweep
+from handwriting.config import check_config, flatten, register
+from handwriting.data import load_digits
+from handwriting.errors import explain
+from handwriting.store import ROOT, check_store
+
+log = logging.getLogger(__name__)
+
+
+def run(cfg: DictConfig) -> None:
+    """Check everything that can be checked in a second, then train."""
+    check_config(cfg)
+    check_store(cfg.tracking.uri)
+    digits = load_digits(cfg.data, cfg.seed)
+
+    # Here, not at the top: TensorFlow takes 5 to 12 s to import, and a mistake is answered at once.
+    with stderr_muted():
+        from handwriting.fit import fit_and_track
+
+    choices = HydraConfig.get().runtime.choices
+    groups = {name: choices[name] for name in ("optimizer", "model", "data")}
+    fit_and_track(cfg, digits, groups, sweep.current())
+
+
+@contextmanager
+def stderr_muted() -> Iterator[None]:
+    """Drop what is written to standard error, by C++ too.
+
+    TensorFlow greets with notes about CUDA that its log level does not reach (its issue 100442).
+    An import that fails still raises, so nothing is lost.
+    """
+    sys.stderr.flush()
+    kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(null)
+
+
+@hydra.main(version_base="1.3", config_path=str(ROOT / "conf"), config_name="config")
+def job(cfg: DictConfig) -> str | None:
+    """Run one job of Hydra's. In a sweep, say why it failed and return that; else raise.
+
+    Of a job that raises, Hydra stores no traceback, and of several it reports the first.
+    """
+    try:
+        run(cfg)
+    except Exception as error:
+        if not sweep.current():
+            raise
+        line = explain(error)
+        whose = " ".join(HydraConfig.get().overrides.task)
+        log.error("error: %s: %s", whose, line or error, exc_info=line is None)
+        return line or repr(error)
+    return None
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends in one line and exit code 1."""
+    wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors, instead of printing its own pages
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    register()
+    try:
+        job()
+    except sweep.JobsFailed:
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit("interrupted")
+    except Exception as error:
+        line = explain(error, known_keys)
+        if line is None or wants_traceback:
+            raise
+        sys.exit(f"error: {line}")
+
+
+def known_keys() -> list[str]:
+    """Return every key that the command line takes: those of the default config, and the groups."""
+    with hydra.initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        cfg = hydra.compose("config")
+    groups = [path.name for path in (ROOT / "conf").iterdir() if path.is_dir()]
+    return [*flatten(cfg), *groups, "data", "tracking"]
+
+
+if __name__ == "__main__":
+    main()
