@@ -4,6 +4,7 @@
 SHELL := bash
 PYTHON ?= python3
 SEEDS ?= 1
+JOBS ?= null
 RUN := .venv/bin/python -m
 
 .PHONY: help setup sweep ui test lint lock clean
@@ -24,8 +25,8 @@ setup: .venv/ready ## build .venv from requirements.lock
 	VIRTUAL_ENV=.venv .venv/bin/uv pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-sweep: .venv/ready ## compare RMSprop with Adam on the notebook's CNN (SEEDS=n pairs)
-	$(RUN) handwriting.train experiment=rmsprop_vs_adam 'seed=range($(SEEDS))'
+sweep: .venv/ready ## compare RMSprop with Adam on the notebook's CNN (SEEDS=n pairs, JOBS=n at once)
+	$(RUN) handwriting.train experiment=rmsprop_vs_adam 'seed=range($(SEEDS))' hydra.launcher.jobs=$(JOBS)
 
 ui: .venv/ready ## open the store in MLflow's UI (PORT=n)
 	$(RUN) handwriting.ui $(if $(PORT),--port $(PORT))

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from handwriting.checkpoint import Checkpoint, Checkpoints, weights_digest
 from handwriting.errors import UserError
 from handwriting.tracking import Run
 
@@ -63,34 +64,45 @@ class StopAtNan(keras.callbacks.Callback):
 
 
 class TrackEpochs(keras.callbacks.Callback):
-    """Logs each epoch's metrics, and at the end the model, to an MLflow run.
+    """Logs each epoch's metrics, and at the end the model, to an MLflow run; saves a checkpoint each epoch.
 
     `mlflow.keras.MlflowCallback` logs validation at step 0 every epoch and drops failed writes in silence.
-    Here each epoch is one synchronous write: it is stored whole, or the run fails.
+    Here each epoch is one synchronous write: it is stored whole, or the run fails. The checkpoint, which has
+    the metrics too, comes first: a process killed between the two leaves nothing out when it goes on.
 
     Args:
         run: the run to log to.
-        epochs: how many epochs the run has, to say how much time is left.
+        checkpoints: the run's.
+        history: the metrics of the epochs done before; those of each new one are appended.
+        epochs: how many epochs the run has in all, to say how much time is left.
 
     Example:
-        model.fit(batches, validation_data=held_out, callbacks=[TrackEpochs(run, epochs=10)])
+        model.fit(batches, validation_data=held_out, callbacks=[TrackEpochs(run, checkpoints, [], epochs=10)])
     """
 
-    def __init__(self, run: Run, epochs: int):
+    def __init__(self, run: Run, checkpoints: Checkpoints, history: list[dict[str, float]], epochs: int):
         super().__init__()
-        self.run, self.epochs = run, epochs
+        self.run, self.checkpoints = run, checkpoints
+        self.past, self.epochs = history, epochs
         self.started = 0.0
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Log what an interrupted process saved and could not log any more."""
+        for epoch, metrics in enumerate(self.past):
+            self.run.log_epoch(metrics, epoch)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Start the epoch's clock."""
         self.started = time.perf_counter()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Log Keras's metrics as they are, the learning rate, and the seconds of training and validation."""
-        seconds = time.perf_counter() - self.started
+        """Save and log Keras's metrics as they are, the learning rate and the seconds of the epoch."""
+        seconds = time.perf_counter() - self.started  # training and validation
         metrics = {name: float(value) for name, value in (logs or {}).items()}
         rate = float(self.model.optimizer.learning_rate)
-        self.run.log_metrics({**metrics, "learning_rate": rate, "epoch_seconds": seconds}, step=epoch)
+        self.past.append({**metrics, "learning_rate": rate, "epoch_seconds": seconds})
+        self.checkpoints.save(Checkpoint.of(self.model, self.past))
+        self.run.log_epoch(self.past[-1], epoch)
         values = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
         left = seconds * (self.epochs - epoch - 1)
         log.info(
@@ -100,4 +112,6 @@ class TrackEpochs(keras.callbacks.Callback):
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Log the trained model beside the last epoch's metrics."""
-        self.run.log_model(self.model, step=self.epochs - 1)
+        if "weights.final" not in self.run.tags:
+            self.run.log_model(self.model, step=self.epochs - 1)
+            self.run.set_tags({"weights.final": weights_digest(self.model)})

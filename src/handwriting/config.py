@@ -46,6 +46,7 @@ class Config:
     epochs: int = MISSING
     seed: int = MISSING
     threads: int | None = None
+    force: bool = False
 
 
 def register() -> None:
@@ -140,12 +141,17 @@ def flatten(cfg: DictConfig) -> dict[str, Any]:
 def identity(cfg: DictConfig, data_sha256: str) -> dict[str, Any]:
     """Return what determines a run's result: the resolved config and the digest of the data.
 
-    Less the paths, the tracking and the threads: a test holds that their number changes no bit.
+    Less the paths and the tracking. The number of threads is part of it, and the kernels too: both change
+    the last bits, and training makes much of them (LOG.md).
     """
-    values = flatten(cfg) | {"data.sha256": data_sha256}
-    for key in ("data.path", "tracking.uri", "tracking.experiment_name", "threads"):
+    values = flatten(cfg)
+    for key in ("data.path", "tracking.uri", "tracking.experiment_name", "force"):
         del values[key]
-    return values
+    return values | {
+        "data.sha256": data_sha256,
+        "threads": cfg.threads or cores(),
+        "onednn": os.environ["TF_ENABLE_ONEDNN_OPTS"],
+    }
 
 
 def fingerprint(values: Any) -> str:

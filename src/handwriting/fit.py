@@ -1,5 +1,6 @@
 """One tracked run, from checked arrays to a stored model. Importing this imports TensorFlow and MLflow."""
 
+import logging
 import os
 import sys
 
@@ -9,46 +10,66 @@ import tensorflow as tf
 from omegaconf import DictConfig, OmegaConf
 
 from handwriting.callbacks import SeedEpoch, StopAtNan, TrackEpochs
-from handwriting.config import cores, fingerprint, flatten, identity
+from handwriting.checkpoint import Checkpoints, weights_digest
+from handwriting.claim import Claim, checkpoints_folder, joined
+from handwriting.config import cores, flatten
 from handwriting.data import CLASSES, Digits
 from handwriting.errors import UserError
 from handwriting.pipeline import evaluation_batches, input_shape, training_batches
 from handwriting.provenance import command_line, git_state, machine_tags, redact
-from handwriting.tracking import Run, open_store, tracked_run
+from handwriting.tracking import Run, tracked_run
+
+log = logging.getLogger(__name__)
 
 STEPS_PER_EXECUTION = 32  # of the batches that TensorFlow runs before Python has a turn
 
 
-def fit_and_track(cfg: DictConfig, digits: Digits, choices: dict[str, str], sweep: str) -> None:
-    """Train `cfg.model` with `cfg.optimizer` and store all of it as one run.
+def fit_and_track(cfg: DictConfig, digits: Digits, choices: dict[str, str], claim: Claim, sweep: str) -> None:
+    """Train `cfg.model` with `cfg.optimizer` and store all of it as one run, new or gone on with.
 
     Args:
         cfg: a checked config.
         digits: the data that it names.
         choices: the chosen member of each config group, such as {"optimizer": "adam"}.
+        claim: the right to the run.
         sweep: the name of the sweep that the run belongs to; empty for a run of its own.
     """
     threads = set_threads(cfg.threads)
     model = build_model(cfg)
-    experiment_id = open_store(cfg.tracking)
     code, diff = git_state()
     tags = {
-        "fingerprint": fingerprint(identity(cfg, digits.sha256)),
+        "fingerprint": claim.fingerprint,
         "data.sha256": digits.sha256,
+        "weights.initial": weights_digest(model),
         "command": command_line(),
         "threads": str(threads),
         "onednn": os.environ["TF_ENABLE_ONEDNN_OPTS"],
         **code,
         **machine_tags(),
         **({"sweep": sweep} if sweep else {}),
+        **({"repeats": claim.repeats} if claim.repeats else {}),
     }
     name = f"{choices['optimizer']} {choices['model']} seed {cfg.seed}"
-    with tracked_run(experiment_id, name, tags) as run:
+    run_id = claim.run.info.run_id if claim.run else None
+    with tracked_run(claim.experiment_id, name, tags, run_id) as run:
+        checkpoints = Checkpoints(checkpoints_folder(cfg.tracking.uri, run.id), claim.fingerprint)
+        saved = checkpoints.newest() if run_id else None
+        history = saved.history if saved else []
+        if run_id:
+            log.info("%s  run %s goes on after epoch %d", name, run_id, len(history))
+            resumes = int(run.tags.get("resumes", 0)) + 1
+            run.set_tags({"resumes": str(resumes), "sweep": joined(run.tags, sweep)})
         log_setting(run, cfg, choices, model, diff)
         run.log_dataset(choices["data"], cfg.data.path, digits.train, digits.sha256)
-        train(model, cfg, digits, run)
-        scores = model.evaluate(evaluation_batches(digits.test), verbose=0, return_dict=True)
-        run.log_metrics({f"test_{k}": float(v) for k, v in scores.items()}, step=cfg.epochs - 1)
+        if saved:
+            saved.restore(model)
+        train(model, cfg, digits, TrackEpochs(run, checkpoints, history, cfg.epochs))
+        if "test_accuracy" not in run.metrics:
+            scores = model.evaluate(evaluation_batches(digits.test), verbose=0, return_dict=True)
+            last = {f"test_{key}": float(value) for key, value in scores.items()}
+            last["training_seconds"] = sum(epoch["epoch_seconds"] for epoch in history)
+            run.log_metrics(last, step=cfg.epochs - 1)
+    checkpoints.remove()
 
 
 def set_threads(threads: int | None) -> int:
@@ -93,20 +114,20 @@ def _instantiate(group: str, node: DictConfig, more: dict) -> object:
         raise UserError(f"{group}: {node._target_} does not take these values: {reason}") from error
 
 
-def train(model: keras.Model, cfg: DictConfig, digits: Digits, run: Run) -> keras.callbacks.History:
-    """Fit the model, logging each epoch to the run; return Keras's history."""
+def train(
+    model: keras.Model, cfg: DictConfig, digits: Digits, tracker: TrackEpochs
+) -> keras.callbacks.History:
+    """Fit the model for the epochs that the tracker's history does not have yet; return Keras's history."""
     epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
     return model.fit(
         training_batches(digits.train, cfg.batch_size, cfg.seed, epoch),
         validation_data=evaluation_batches(digits.validation),
+        initial_epoch=len(tracker.past),
         epochs=cfg.epochs,
         shuffle=False,  # the batches are shuffled already
-        verbose=1 if sys.stdout.isatty() else 0,
-        callbacks=[
-            SeedEpoch(cfg.seed, epoch),
-            StopAtNan(cfg.optimizer.get("learning_rate")),
-            TrackEpochs(run, cfg.epochs),
-        ],
+        # A bar with the time left; not in a sweep, where several jobs write to one terminal.
+        verbose=1 if sys.stdout.isatty() and not tracker.run.tags.get("sweep") else 0,
+        callbacks=[SeedEpoch(cfg.seed, epoch), StopAtNan(cfg.optimizer.get("learning_rate")), tracker],
     )
 
 

@@ -18,13 +18,18 @@ def redact(text: str) -> str:
     return re.sub(r"(?<=://)[^/@\s]+@", "***@", text)
 
 
+def computing_tags() -> dict[str, str]:
+    """Return what, besides the config, decides a result's last bits: the processor and the versions."""
+    packages = ("tensorflow", "keras", "numpy")
+    return {name: version(name) for name in packages} | {"cpu": cpu_model()}
+
+
 def machine_tags() -> dict[str, str]:
-    """Return the machine and the versions of what computes."""
-    packages = ("tensorflow", "keras", "mlflow", "hydra-core", "numpy")
-    return {
+    """Return the machine and the versions that a run was made with."""
+    return computing_tags() | {
         "python": platform.python_version(),
-        **{name: version(name) for name in packages},
-        "cpu": cpu_model(),
+        "mlflow": version("mlflow"),
+        "hydra-core": version("hydra-core"),
         "cores": str(cores()),
         "host_os": platform.platform(),
     }

@@ -1,12 +1,14 @@
 """The end of a sweep on the screen: a table of all its jobs, and the line that opens them in the UI."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from urllib.parse import quote
 
 import mlflow
 import pandas as pd
 from mlflow.entities import Run
 
+from handwriting.claim import is_live
 from handwriting.config import TrackingConfig
 from handwriting.tracking import open_store
 
@@ -14,14 +16,20 @@ METRICS = ("val_accuracy", "test_accuracy", "test_loss")
 
 
 def print_summary(
-    tracking: TrackingConfig,
-    sweep: str,
-    jobs: Mapping[str, Sequence[str]],
-    seconds: float,
+    tracking: TrackingConfig, sweep: str, jobs: Mapping[str, Sequence[str]], seconds: float
 ) -> None:
-    """Print every job of a sweep with its status, whether or not it got as far as the store."""
+    """Print every job of a sweep with its status, whether or not it got as far as the store.
+
+    Args:
+        tracking: where the sweep's runs are stored.
+        sweep: its name.
+        jobs: the overrides of each job, by fingerprint.
+        seconds: how long the sweep took.
+    """
     experiment_id = open_store(tracking)
-    table = table_of_jobs(jobs, runs_of_sweep(experiment_id, sweep))
+    runs = runs_of_sweep(experiment_id, sweep)
+    live = {run.info.run_id for run in runs if is_live(tracking.uri, run)}
+    table = table_of_jobs(jobs, runs, live)
     print(f"\nsweep {sweep}: {len(table)} jobs in {seconds / 60:.1f} min\n")
     print(table.to_string(index=False, na_rep="-", float_format=lambda x: f"{x:.4f}"))
     print(f"\nside by side, in curves: make ui, then\n{address_of(experiment_id, sweep)}")
@@ -31,19 +39,22 @@ def runs_of_sweep(experiment_id: str, sweep: str) -> list[Run]:
     """Return the runs that carry a sweep's tag, newest first."""
     found = mlflow.search_runs(
         [experiment_id],
-        filter_string=f"tags.sweep = '{sweep}'",
+        filter_string=f"tags.sweep LIKE '%{sweep}%'",  # a run may belong to several
         order_by=["attributes.start_time DESC"],
         output_format="list",
     )
     return list(found)
 
 
-def table_of_jobs(jobs: Mapping[str, Sequence[str]], runs: Sequence[Run]) -> pd.DataFrame:
+def table_of_jobs(
+    jobs: Mapping[str, Sequence[str]], runs: Sequence[Run], live: Collection[str]
+) -> pd.DataFrame:
     """Return one row for each job: what was swept, its newest run's status, metrics and minutes.
 
     Args:
         jobs: the overrides of each job, by fingerprint.
         runs: newest first.
+        live: the ids of the runs that a process works on; another that is RUNNING was interrupted.
     """
     newest: dict[str, Run] = {}
     for run in runs:
@@ -53,20 +64,17 @@ def table_of_jobs(jobs: Mapping[str, Sequence[str]], runs: Sequence[Run]) -> pd.
     varies = [name for name in first if len({job[name] for job in swept.values()}) > 1]
     rows = []
     for key, job in swept.items():
-        run = newest.get(key)
-        row: dict[str, object] = {name: job[name] for name in varies}
-        row["status"] = run.info.status if run else "NOT RUN"
-        for metric in METRICS:
-            row[metric] = run.data.metrics.get(metric) if run else None
-        ended = run and run.info.end_time
-        row["minutes"] = f"{(ended - run.info.start_time) / 60000:.1f}" if run and ended else "-"
-        row["run"] = run.info.run_id[:8] if run else "-"
-        row["failure"] = run.data.tags.get("failure", "") if run else ""
+        row: dict[str, object] = {name: job[name] for name in varies} | {"status": "NOT RUN"}
+        if run := newest.get(key):
+            interrupted = run.info.status == "RUNNING" and run.info.run_id not in live
+            row["status"] = "INTERRUPTED" if interrupted else run.info.status
+            row |= {name: run.data.metrics.get(name) for name in METRICS}
+            row["minutes"] = run.data.metrics.get("training_seconds", math.nan) / 60
+            row["run"] = run.info.run_id[:8]
+            row["failure"] = run.data.tags.get("failure")
         rows.append(row)
-    table = pd.DataFrame(rows)
-    for metric in METRICS:
-        table[metric] = table[metric].astype(float)
-    return table if (table["failure"] != "").any() else table.drop(columns="failure")
+    table = pd.DataFrame(rows, columns=[*varies, "status", *METRICS, "minutes", "run", "failure"])
+    return table.astype(dict.fromkeys([*METRICS, "minutes"], float)).dropna(axis="columns", how="all")
 
 
 def address_of(experiment_id: str, sweep: str, server: str = "http://127.0.0.1:5000") -> str:

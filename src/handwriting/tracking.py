@@ -2,7 +2,7 @@
 
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ import mlflow
 import numpy as np
 from filelock import FileLock
 from mlflow.data.sources import LocalArtifactDatasetSource
-from mlflow.entities import Metric, Param
+from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
@@ -59,15 +59,28 @@ def open_store(tracking: TrackingConfig) -> str:
 
 
 class Run:
-    """One run of the store. Each write is synchronous: it is stored when the call returns."""
+    """One run of the store. Each write is synchronous: it is stored when the call returns.
+
+    Each method may be called again by a process that goes on with the run: nothing is stored twice.
+    """
 
     def __init__(self, run_id: str, name: str):
         self.id, self.name = run_id, name
         self._client = mlflow.MlflowClient()
+        stored = self._client.get_run(run_id).data
+        self.tags, self.metrics, self._params = dict(stored.tags), stored.metrics, stored.params
+        self._steps = {one.step for one in self._client.get_metric_history(run_id, "loss")}
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Store parameters, as text and without passwords."""
-        self._client.log_batch(self.id, params=[Param(k, redact(str(v))) for k, v in params.items()])
+        new = [Param(k, redact(str(v))) for k, v in params.items() if k not in self._params]
+        self._client.log_batch(self.id, params=new)
+
+    def log_epoch(self, metrics: Mapping[str, float], epoch: int) -> None:
+        """Store the metrics of an epoch, counted from 0, in one transaction, unless they are stored."""
+        if epoch not in self._steps:
+            self.log_metrics(metrics, epoch)
+            self._steps.add(epoch)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         """Store several metrics of one step in one transaction."""
@@ -75,9 +88,9 @@ class Run:
         self._client.log_batch(self.id, [Metric(k, v, now, step) for k, v in metrics.items()])
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Store tags."""
-        for key, value in tags.items():
-            self._client.set_tag(self.id, key, value)
+        """Store tags in one transaction."""
+        self._client.log_batch(self.id, tags=[RunTag(k, v) for k, v in tags.items()])
+        self.tags.update(tags)
 
     def log_text(self, text: str, file: str) -> None:
         """Store a text as an artifact."""
@@ -93,7 +106,16 @@ class Run:
         mlflow.log_input(dataset, context="training")
 
     def log_model(self, model: "keras.Model", step: int) -> None:
-        """Store a trained model with its signature and the versions it needs, beside a step's metrics."""
+        """Store a trained model with its signature and the versions it needs, beside a step's metrics.
+
+        One that an interrupted process left is removed first.
+        """
+        info = self._client.get_run(self.id).info
+        left = self._client.search_logged_models(
+            [info.experiment_id], filter_string=f"source_run_id = '{self.id}'"
+        )
+        for one in left:
+            self._client.delete_logged_model(one.model_id)
         # Both given: else MLflow starts a process that imports TensorFlow to find them out.
         image = TensorSpec(np.dtype(np.float32), (-1, *model.input_shape[1:]))
         digit = TensorSpec(np.dtype(np.float32), (-1, *model.output_shape[1:]))
@@ -108,20 +130,28 @@ class Run:
 
 
 @contextmanager
-def tracked_run(experiment_id: str, name: str, tags: Mapping[str, str]) -> Iterator[Run]:
-    """Open a run and end it with its true status.
+def tracked_run(
+    experiment_id: str, name: str, tags: Mapping[str, str], run_id: str | None = None
+) -> Iterator[Run]:
+    """Open a new run, or an unfinished one again, and end it with its true status.
 
-    FINISHED; FAILED with the reason as the tag `failure` and the traceback as an artifact; KILLED on
-    Ctrl-C and SIGTERM. A process that is killed outright leaves it RUNNING.
+    FINISHED; FAILED with the reason as the tag `failure` and the traceback as an artifact; KILLED on Ctrl-C
+    and SIGTERM. A process that is killed outright leaves it RUNNING.
     """
-    created = mlflow.MlflowClient().create_run(experiment_id, tags=dict(tags), run_name=name)
-    run = Run(created.info.run_id, name)
-    with mlflow.start_run(run_id=run.id):
+    client = mlflow.MlflowClient()
+    # Not left to start_run: that would take an exported MLFLOW_RUN_ID for the new run's id.
+    run_id = run_id or client.create_run(experiment_id, tags=dict(tags), run_name=name).info.run_id
+    with mlflow.start_run(run_id=run_id):
+        run = Run(run_id, name)
+        if "failure" in run.tags:
+            client.delete_tag(run_id, "failure")
         try:
             yield run
         except Exception as error:
-            run.set_tags({"failure": f"{type(error).__name__}: {error}"[:5000]})
-            run.log_text("".join(traceback.format_exception(error)), "traceback.txt")
+            # A full disk takes these two as well; the first cause is what counts.
+            with suppress(MlflowException, OSError):
+                run.set_tags({"failure": f"{type(error).__name__}: {error}"[:5000]})
+                run.log_text("".join(traceback.format_exception(error)), "traceback.txt")
             raise
         except BaseException:  # KeyboardInterrupt, or SystemExit from the handler of SIGTERM
             mlflow.end_run("KILLED")

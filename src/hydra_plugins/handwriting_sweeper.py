@@ -9,7 +9,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from handwriting.config import fingerprint
+from handwriting.config import cores, fingerprint
 from handwriting.sweep import JobsFailed, check_jobs, name_of, named
 
 
@@ -27,6 +27,11 @@ class TrackedSweeper(BasicSweeper):
             JobsFailed: some jobs failed; the others went on.
         """
         assert self.config is not None
+        if self.config.threads is None:
+            # Said to each job in words: the number of threads is part of what determines a run's result,
+            # so it must not depend on how many jobs there happen to be.
+            at_once = self.config.hydra.launcher.get("jobs") or cores()
+            arguments = [*arguments, f"threads={max(1, cores() // at_once)}"]
         overrides = self._jobs(arguments)
         configs = [self._compose(job) for job in overrides]
         identities = check_jobs(configs)
