@@ -7,7 +7,7 @@ SEEDS ?= 1
 JOBS ?= null
 RUN := .venv/bin/python -m
 
-.PHONY: help setup sweep ui test lint lock clean
+.PHONY: help setup sweep ui orphans test lint lock clean
 
 help: ## say what there is
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -30,6 +30,9 @@ sweep: .venv/ready ## compare RMSprop with Adam on the notebook's CNN (SEEDS=n p
 
 ui: .venv/ready ## open the store in MLflow's UI (PORT=n)
 	$(RUN) handwriting.ui $(if $(PORT),--port $(PORT))
+
+orphans: .venv/ready ## mark runs as KILLED whose process is gone
+	$(RUN) handwriting.orphans
 
 test: .venv/ready ## run the tests
 	$(RUN) pytest

@@ -73,7 +73,7 @@ class Checkpoints:
         buffer = io.BytesIO()
         arrays = {f"weight{i:03}": array for i, array in enumerate(checkpoint.weights)}
         arrays |= {f"slot{i:03}": array for i, array in enumerate(checkpoint.slots)}
-        np.savez(buffer, **arrays)
+        np.savez(buffer, allow_pickle=False, **arrays)
         state = buffer.getvalue()
         record = {
             "format": FORMAT,
@@ -130,7 +130,7 @@ def weights_digest(model: keras.Model) -> str:
     """Return the SHA-256 of a model's weights, in Keras's order."""
     digest = hashlib.sha256()
     for weight in model.get_weights():
-        digest.update(np.ascontiguousarray(weight))
+        digest.update(weight.tobytes())
     return digest.hexdigest()
 
 

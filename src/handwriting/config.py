@@ -87,7 +87,7 @@ def check_config(cfg: DictConfig) -> None:
     for prefix, node, schema in (
         ("", cfg, Config), ("data.", cfg.data, DataConfig), ("tracking.", cfg.tracking, TrackingConfig)
     ):  # fmt: skip
-        for key in node:
+        for key in map(str, node):
             if key not in {field.name for field in fields(schema)}:
                 name = f"{prefix}{key}"
                 known = [other for other in flatten(cfg) if other != name]

@@ -145,5 +145,5 @@ def digest_of(arrays: dict[str, np.ndarray]) -> str:
     for key in KEYS:
         array = arrays[key]
         digest.update(f"{key} {array.dtype.str} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array))
+        digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from typing import Any
 
 import hydra
 import keras
@@ -106,7 +107,7 @@ def build_model(cfg: DictConfig) -> keras.Model:
     return model
 
 
-def _instantiate(group: str, node: DictConfig, more: dict) -> object:
+def _instantiate(group: str, node: DictConfig, more: dict) -> Any:
     try:
         return hydra.utils.instantiate(node, **more)
     except hydra.errors.InstantiationException as error:

@@ -31,6 +31,7 @@ def machine_tags() -> dict[str, str]:
         "mlflow": version("mlflow"),
         "hydra-core": version("hydra-core"),
         "cores": str(cores()),
+        "host": platform.node(),
         "host_os": platform.platform(),
     }
 

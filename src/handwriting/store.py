@@ -36,7 +36,7 @@ def check_store(uri: str) -> None:
         return
     try:
         database.parent.mkdir(parents=True, exist_ok=True)
-        with closing(sqlite3.connect(database, timeout=60)) as connection:
+        with closing(sqlite3.connect(database, timeout=120)) as connection:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("BEGIN IMMEDIATE")
             connection.rollback()

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 from urllib.parse import quote
 
 import mlflow
@@ -64,8 +65,9 @@ def table_of_jobs(
     varies = [name for name in first if len({job[name] for job in swept.values()}) > 1]
     rows = []
     for key, job in swept.items():
-        row: dict[str, object] = {name: job[name] for name in varies} | {"status": "NOT RUN"}
-        if run := newest.get(key):
+        row: dict[str, Any] = {**{name: job[name] for name in varies}, "status": "NOT RUN"}
+        if key in newest:
+            run = newest[key]
             interrupted = run.info.status == "RUNNING" and run.info.run_id not in live
             row["status"] = "INTERRUPTED" if interrupted else run.info.status
             row |= {name: run.data.metrics.get(name) for name in METRICS}

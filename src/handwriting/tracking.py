@@ -1,5 +1,6 @@
 """The store of runs, MLflow's, and one run in it."""
 
+import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -9,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import mlflow
 import numpy as np
 from filelock import FileLock
-from mlflow.data.sources import LocalArtifactDatasetSource
+from mlflow.data import numpy_dataset, sources
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
-from mlflow.utils.time import get_current_time_millis
+from sqlalchemy import Engine, event
+from sqlalchemy.exc import SQLAlchemyError
 
 from handwriting.config import TrackingConfig
 from handwriting.data import Split
@@ -25,6 +27,37 @@ from handwriting.store import check_store, sqlite_path, store_folder
 if TYPE_CHECKING:
     import keras
 
+BUSY_SECONDS = 120
+
+
+@event.listens_for(Engine, "before_cursor_execute", retval=True)
+def _wait_for_busy_store(
+    connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool
+) -> tuple[str, Any]:
+    """Let SQLite wait two minutes for another writer; MLflow gives up after 20 s in each session."""
+    if statement.startswith("PRAGMA busy_timeout"):
+        statement = f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000};"
+    return statement, parameters
+
+
+@contextmanager
+def store_errors(uri: str) -> Iterator[None]:
+    """Say in one line why the store or the disk took something no more.
+
+    What was stored before is whole: each write is one transaction, each checkpoint one rename.
+
+    Raises:
+        UserError: instead of MLflow's and the operating system's errors.
+    """
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        place = getattr(error, "filename", None) or redact(uri)
+        reason = str(error).partition("\n")[0]
+        raise UserError(
+            f"{place}: {reason}. What was stored is whole; mend the cause, and the same command goes on"
+        ) from error
+
 
 def open_store(tracking: TrackingConfig) -> str:
     """Create the database and the experiment where they are missing; return the experiment's id.
@@ -32,7 +65,7 @@ def open_store(tracking: TrackingConfig) -> str:
     MLflow does neither safely when several processes start at once: one at a time holds a lock here.
 
     Raises:
-        UserError: the store cannot be written or reached, or the experiment was deleted.
+        UserError: the store cannot be written, or the experiment was deleted.
     """
     check_store(tracking.uri)
     mlflow.set_tracking_uri(tracking.uri)
@@ -40,16 +73,13 @@ def open_store(tracking: TrackingConfig) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     name = tracking.experiment_name
     with FileLock(folder / ".mlflow.lock"):
-        try:
-            client = mlflow.MlflowClient()
-            experiment = client.get_experiment_by_name(name)
-            if experiment is None:
-                # A server decides itself where its artifacts go.
-                local = sqlite_path(tracking.uri) is not None
-                location = (folder / "artifacts").as_uri() if local else None
-                return client.create_experiment(name, artifact_location=location)
-        except MlflowException as error:
-            raise UserError(f"the store {tracking.uri} does not answer: {error}") from error
+        client = mlflow.MlflowClient()
+        experiment = client.get_experiment_by_name(name)
+        if experiment is None:
+            # A server decides itself where its artifacts go.
+            local = sqlite_path(tracking.uri) is not None
+            location = (folder / "artifacts").as_uri() if local else None
+            return client.create_experiment(name, artifact_location=location)
     if experiment.lifecycle_stage == "deleted":
         raise UserError(
             f"the experiment '{name}' was deleted. Restore it (mlflow experiments restore "
@@ -84,7 +114,7 @@ class Run:
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         """Store several metrics of one step in one transaction."""
-        now = get_current_time_millis()
+        now = int(time.time() * 1000)
         self._client.log_batch(self.id, [Metric(k, v, now, step) for k, v in metrics.items()])
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
@@ -98,9 +128,9 @@ class Run:
 
     def log_dataset(self, name: str, path: str, split: Split, sha256: str) -> None:
         """Store what the run was trained on, with the digest of all of it."""
-        source = LocalArtifactDatasetSource(path)
+        source = sources.LocalArtifactDatasetSource(path)  # type: ignore[attr-defined]  # made at import
         # MLflow's own digest covers the first 13 images.
-        dataset = mlflow.data.from_numpy(
+        dataset = numpy_dataset.from_numpy(
             split.x, source=source, targets=split.y, name=name, digest=sha256[:16]
         )
         mlflow.log_input(dataset, context="training")

@@ -32,8 +32,9 @@ def run(cfg: DictConfig) -> None:
     # Here, not at the top: MLflow takes 2 s to import and TensorFlow 5 to 12, and a mistake is answered at
     # once.
     from handwriting.claim import claim
+    from handwriting.tracking import store_errors
 
-    with claim(cfg, fingerprint(identity(cfg, digits.sha256))) as claimed:
+    with store_errors(cfg.tracking.uri), claim(cfg, fingerprint(identity(cfg, digits.sha256))) as claimed:
         if claimed.finished:
             claimed.keep(sweep.current())
             return

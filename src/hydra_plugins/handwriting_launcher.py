@@ -66,9 +66,8 @@ class ProcessLauncher(Launcher):
                         worker.give(index, initial_job_idx + index, overrides)
                 for connection in wait([one.connection for one in workers if one.job is not None]):
                     worker = next(one for one in workers if one.connection is connection)
-                    index = worker.job
-                    assert index is not None
-                    returned[index] = worker.take(job_overrides[index])
+                    assert worker.job is not None
+                    returned[worker.job] = worker.take(job_overrides[worker.job])
                     if not worker.process.is_alive():
                         workers.remove(worker)
         finally:

@@ -61,6 +61,7 @@ class TrackedSweeper(BasicSweeper):
 
     def _compose(self, job: Sequence[str]) -> DictConfig:
         assert self.hydra_context is not None
+        assert self.config is not None
         loader = self.hydra_context.config_loader
         cfg = loader.load_sweep_config(self.config, list(job))
         return OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
