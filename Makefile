@@ -14,9 +14,9 @@ help: ## say what there is
 
 setup: .venv/ready ## build .venv from requirements.lock
 
-.venv/ready: requirements.lock pyproject.toml
+.venv/ready: requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and "error: Python 3.11 to 3.13 is needed, and $(PYTHON) is " + sys.version.split()[0] + ". Name another: make PYTHON=python3.12")'
-	$(PYTHON) -m venv --clear .venv
+	test -x .venv/bin/uv || $(PYTHON) -m venv .venv
 	@# uv, checked by its hash like all else: it installs in a sixth of pip's time, and compiles, which
 	@# halves what importing TensorFlow takes.
 	@sed -n '/^uv==/,/^    #/p' requirements.lock > .venv/uv.lock

@@ -66,8 +66,9 @@ class ProcessLauncher(Launcher):
                         worker.give(index, initial_job_idx + index, overrides)
                 for connection in wait([one.connection for one in workers if one.job is not None]):
                     worker = next(one for one in workers if one.connection is connection)
-                    assert worker.job is not None
-                    returned[worker.job] = worker.take(job_overrides[worker.job])
+                    done = worker.job
+                    assert done is not None
+                    returned[done] = worker.take(job_overrides[done])
                     if not worker.process.is_alive():
                         workers.remove(worker)
         finally:
