@@ -18,9 +18,13 @@ from handwriting.data import CLASSES, Digits
 from handwriting.errors import UserError
 from handwriting.pipeline import evaluation_batches, input_shape, training_batches
 from handwriting.provenance import command_line, git_state, machine_tags, redact
+from handwriting.store import ROOT
 from handwriting.tracking import Run, tracked_run
 
 log = logging.getLogger(__name__)
+
+# Told apart by the colour-blind too (Okabe and Ito 2008).
+COLORS = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#0072B2", "#D55E00")
 
 STEPS_PER_EXECUTION = 32  # of the batches that TensorFlow runs before Python has a turn
 
@@ -45,6 +49,7 @@ def fit_and_track(cfg: DictConfig, digits: Digits, choices: dict[str, str], clai
         "command": command_line(),
         "threads": str(threads),
         "onednn": os.environ["TF_ENABLE_ONEDNN_OPTS"],
+        "mlflow.runColor": color_of(choices["optimizer"]),
         **code,
         **machine_tags(),
         **({"sweep": sweep} if sweep else {}),
@@ -71,6 +76,12 @@ def fit_and_track(cfg: DictConfig, digits: Digits, choices: dict[str, str], clai
             last["training_seconds"] = sum(epoch["epoch_seconds"] for epoch in history)
             run.log_metrics(last, step=cfg.epochs - 1)
     checkpoints.remove()
+
+
+def color_of(optimizer: str) -> str:
+    """Return the colour of an optimizer's curves in the UI, which else takes one by chance for each run."""
+    names = sorted(path.stem for path in (ROOT / "conf" / "optimizer").glob("*.yaml"))
+    return COLORS[names.index(optimizer) % len(COLORS)]
 
 
 def set_threads(threads: int | None) -> int:

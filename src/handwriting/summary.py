@@ -1,9 +1,8 @@
-"""The end of a sweep on the screen: a table of all its jobs, and the line that opens them in the UI."""
+"""The end of a sweep on the screen: a table of all its jobs, and what opens them in the UI."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
-from urllib.parse import quote
 
 import mlflow
 import pandas as pd
@@ -33,7 +32,7 @@ def print_summary(
     table = table_of_jobs(jobs, runs, live)
     print(f"\nsweep {sweep}: {len(table)} jobs in {seconds / 60:.1f} min\n")
     print(table.to_string(index=False, na_rep="-", float_format=lambda x: f"{x:.4f}"))
-    print(f"\nside by side, in curves: make ui, then\n{address_of(experiment_id, sweep)}")
+    print("\nside by side, in curves: make ui")
 
 
 def runs_of_sweep(experiment_id: str, sweep: str) -> list[Run]:
@@ -77,14 +76,3 @@ def table_of_jobs(
         rows.append(row)
     table = pd.DataFrame(rows, columns=[*varies, "status", *METRICS, "minutes", "run", "failure"])
     return table.astype(dict.fromkeys([*METRICS, "minutes"], float)).dropna(axis="columns", how="all")
-
-
-def address_of(experiment_id: str, sweep: str, server: str = "http://127.0.0.1:5000") -> str:
-    """Return the address of the UI's page that shows a sweep's runs side by side, with their curves."""
-    # Without `workflowType` the UI opens on its views for language models.
-    search = quote(f"tags.sweep = '{sweep}'")
-    only = f"&searchFilter={search}" if sweep else ""
-    return (
-        f"{server}/#/experiments/{experiment_id}/runs?compareRunsMode=CHART"
-        f"&workflowType=machine_learning{only}&orderByKey={quote('params.`optimizer`')}"
-    )
