@@ -5,9 +5,10 @@ SHELL := bash
 PYTHON ?= python3
 SEEDS ?= 1
 JOBS ?= null
+N ?= 30
 RUN := .venv/bin/python -m
 
-.PHONY: help setup sweep ui orphans test lint lock clean
+.PHONY: help setup sweep ui orphans test soak bench lint lock clean
 
 help: ## say what there is
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -36,6 +37,12 @@ orphans: .venv/ready ## mark runs as KILLED whose process is gone
 
 test: .venv/ready ## run the tests
 	$(RUN) pytest
+
+soak: .venv/ready ## kill N sweeps at random moments and compare them with the undisturbed one
+	.venv/bin/python tests/soak.py $(N)
+
+bench: .venv/ready ## an epoch of ours against an epoch of the notebook's code
+	$(RUN) handwriting.bench
 
 lint: .venv/ready ## check style and types
 	$(RUN) ruff check

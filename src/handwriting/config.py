@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from handwriting.errors import UserError, nearest
+from handwriting.errors import UserError, nearest, redact
 from handwriting.store import ROOT, store_folder
 
 
@@ -110,7 +110,7 @@ def check_config(cfg: DictConfig) -> None:
     if scheme not in ("sqlite", "http", "https", "postgresql", "mysql", "mssql"):
         raise UserError(
             "tracking.uri must be a database or a server, such as sqlite:////folder/mlflow.db or "
-            f"http://localhost:5000: MLflow has closed its file store. Received: {cfg.tracking.uri}"
+            f"http://localhost:5000: MLflow has closed its file store. Received: {redact(cfg.tracking.uri)}"
         )
     if not cfg.tracking.experiment_name.strip():
         raise UserError("tracking.experiment_name must not be empty. Received: ''")

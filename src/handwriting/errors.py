@@ -1,6 +1,7 @@
 """A user's mistake, said in one line."""
 
 import difflib
+import re
 from collections.abc import Callable, Iterable
 
 from hydra.errors import (
@@ -14,6 +15,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 class UserError(Exception):
     """A mistake of the user's or the machine's; its text is the whole message, without a traceback."""
+
+
+def redact(text: str) -> str:
+    """Take user names and passwords out of addresses: nothing secret goes into a store."""
+    return re.sub(r"(?<=://)[^/@\s]+@", "***@", text)
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:

@@ -15,9 +15,9 @@ from handwriting.checkpoint import Checkpoints, weights_digest
 from handwriting.claim import Claim, checkpoints_folder, joined
 from handwriting.config import cores, flatten
 from handwriting.data import CLASSES, Digits
-from handwriting.errors import UserError
+from handwriting.errors import UserError, redact
 from handwriting.pipeline import evaluation_batches, input_shape, training_batches
-from handwriting.provenance import command_line, git_state, machine_tags, redact
+from handwriting.provenance import command_line, git_state, machine_tags
 from handwriting.store import ROOT
 from handwriting.tracking import Run, tracked_run
 

@@ -2,7 +2,6 @@
 
 import os
 import platform
-import re
 import shlex
 import subprocess
 import sys
@@ -10,12 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from handwriting.config import cores
+from handwriting.errors import redact
 from handwriting.store import ROOT
-
-
-def redact(text: str) -> str:
-    """Take user names and passwords out of addresses: nothing secret goes into a store."""
-    return re.sub(r"(?<=://)[^/@\s]+@", "***@", text)
 
 
 def computing_tags() -> dict[str, str]:

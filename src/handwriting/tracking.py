@@ -20,8 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from handwriting.config import TrackingConfig
 from handwriting.data import Split
-from handwriting.errors import UserError
-from handwriting.provenance import redact
+from handwriting.errors import UserError, redact
 from handwriting.store import check_store, sqlite_path, store_folder
 
 if TYPE_CHECKING:

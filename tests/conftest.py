@@ -1,0 +1,81 @@
+"""What the tests share: the composed config, one real store for all of them, and one way to train."""
+
+import shlex
+import sys
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import hydra
+import pytest
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig
+
+from handwriting.config import TrackingConfig, fingerprint, identity, register
+from handwriting.data import Digits, load_digits
+from handwriting.store import ROOT
+
+if TYPE_CHECKING:  # 5 s to import, and tests of the config need neither
+    from mlflow.entities import Run
+
+CONF = ROOT / "conf"
+SMALL = ("model=small_cnn", "data.limit_train=500", "data.limit_test=200", "data.validation_size=100")
+CHOICES = {"optimizer": "adam", "model": "small_cnn", "data": "mnist"}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Name one store for all tests and their processes: not the user's; making one takes MLflow 3 s."""
+    with pytest.MonkeyPatch.context() as patch:
+        uri = f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
+        patch.setenv("MLFLOW_TRACKING_URI", uri)
+        for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME", "HYDRA_FULL_ERROR"):
+            patch.delenv(name, raising=False)
+        yield uri
+
+
+@pytest.fixture(autouse=True)
+def _back_to_the_store(store: str) -> Iterator[None]:
+    """Undo what opening another store does to the whole process and its environment."""
+    yield
+    if "mlflow" in sys.modules:
+        sys.modules["mlflow"].set_tracking_uri(store)
+
+
+@pytest.fixture(scope="session")
+def digits() -> Digits:
+    return load_digits(compose(*SMALL).data, seed=0)
+
+
+def compose(*overrides: str) -> DictConfig:
+    """Compose conf/ as the command does."""
+    register()
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        return hydra.compose("config", list(overrides))
+
+
+def jobs_of(command: str) -> list[list[str]]:
+    """Return the overrides of each job that a `python -m handwriting.train ...` starts."""
+    overrides = [word for word in shlex.split(command)[3:] if word != "-m"]
+    parsed = OverridesParser.create().parse_overrides(overrides)
+    return [job for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
+
+
+def fit_tracked(cfg: DictConfig, digits: Digits, choices: Mapping[str, str] = CHOICES) -> "Run":
+    """Train as the command does, and return the run as the store has it."""
+    from handwriting.claim import claim
+    from handwriting.fit import fit_and_track
+
+    with claim(cfg, fingerprint(identity(cfg, digits.sha256))) as claimed:
+        fit_and_track(cfg, digits, dict(choices), claimed, "")
+    return runs_in(cfg.tracking)[0]
+
+
+def runs_in(tracking: TrackingConfig) -> "list[Run]":
+    """Return all runs of an experiment, newest first."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking.uri)
+    experiment = client.get_experiment_by_name(tracking.experiment_name)
+    assert experiment is not None
+    return list(client.search_runs([experiment.experiment_id], order_by=["attributes.start_time DESC"]))

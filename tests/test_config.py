@@ -1,0 +1,183 @@
+import functools
+import math
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from omegaconf import DictConfig, OmegaConf
+
+from conftest import CONF, compose, jobs_of
+from handwriting.config import _RANGES, check_config, fingerprint, identity
+from handwriting.errors import UserError
+
+# A new file is tested the day it is added.
+FILES = [path.relative_to(CONF) for path in sorted(CONF.rglob("*/*.yaml"))]
+EXPERIMENTS = [file for file in FILES if file.parts[0] == "experiment"]
+
+# For each range, values just outside it and values at its edge.
+OUTSIDE_AND_INSIDE: dict[str, tuple[list[object], list[object]]] = {
+    "batch_size": ([0, -3], [1]),
+    "epochs": ([0, -1], [1]),
+    "seed": ([-1, 2**32], [0, 2**32 - 1]),
+    "threads": ([0, -1], [1, None]),
+    "data.validation_size": ([9, 0, -10], [10]),
+    "data.limit_train": ([9, 0], [10, None]),
+    "data.limit_test": ([0, -1], [1, None]),
+    "optimizer.learning_rate": ([0, -1, math.nan, math.inf, "fast", None, True], [1e-9]),
+    "optimizer.momentum": ([-0.1, 1], [0, 0.999]),
+    "optimizer.rho": ([-0.1, 1], [0, 0.999]),
+    "optimizer.beta_1": ([-0.1, 1], [0, 0.999]),
+    "optimizer.beta_2": ([-0.1, 1], [0, 0.999]),
+    "optimizer.epsilon": ([0, -1e-7], [1e-12]),
+    "optimizer.weight_decay": ([-0.1, math.nan], [0, None]),
+    "model.dropout": ([-0.1, 1, "half"], [0, 0.9]),
+    "model.units": ([0, -1], [1]),
+}
+
+
+def test_every_group_has_files() -> None:
+    assert {file.parts[0] for file in FILES} >= {
+        "optimizer", "model", "data", "training", "tracking", "experiment"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("file", FILES, ids=str)
+def test_every_file_composes_with_the_defaults(file: Path) -> None:
+    check_config(compose(f"{file.parent}={file.stem}"))
+
+
+@pytest.mark.parametrize("file", FILES, ids=str)
+def test_every_file_begins_with_a_command_that_composes_and_uses_it(file: Path) -> None:
+    found = re.search(r"^# (python -m handwriting\.train.*)", (CONF / file).read_text(), re.MULTILINE)
+    assert found
+    for job in jobs_of(found[1]):
+        assert f"{file.parent}={file.stem}" in job
+        check_config(compose(*job))
+
+
+@pytest.mark.parametrize("file", EXPERIMENTS, ids=str)
+def test_every_job_of_an_experiment_composes(file: Path) -> None:
+    params = OmegaConf.select(OmegaConf.load(CONF / file), "hydra.sweeper.params") or {}
+    swept = " ".join(f"'{key}={value}'" for key, value in params.items())
+    for job in jobs_of(f"python -m handwriting.train experiment={file.stem} {swept}"):
+        check_config(compose(*job))
+
+
+def test_the_experiment_compares_the_optimizers_as_the_notebook_trained() -> None:
+    cfg = compose("experiment=rmsprop_vs_adam")
+    assert (cfg.model._target_, cfg.batch_size, cfg.epochs) == ("handwriting.models.build_cnn", 32, 10)
+    assert compose("optimizer=rmsprop").optimizer.learning_rate == 0.001
+    assert compose("optimizer=adam").optimizer.learning_rate == 0.001
+
+
+@functools.cache
+def default() -> DictConfig:
+    return compose()
+
+
+def default_with(key: str, value: object) -> DictConfig:
+    cfg = default().copy()
+    OmegaConf.update(cfg, key, value, force_add=True)
+    return cfg
+
+
+def test_every_range_is_tested() -> None:
+    assert set(OUTSIDE_AND_INSIDE) == set(_RANGES)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [(key, value) for key, (bad, _) in OUTSIDE_AND_INSIDE.items() for value in bad]
+)
+def test_a_value_out_of_range_is_refused_by_name(key: str, value: object) -> None:
+    with pytest.raises(
+        UserError, match=rf"^{re.escape(key)} must be .+\. Received: {re.escape(str(value))}$"
+    ):
+        check_config(default_with(key, value))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [(key, value) for key, (_, good) in OUTSIDE_AND_INSIDE.items() for value in good]
+)
+def test_a_value_at_the_edge_of_its_range_is_accepted(key: str, value: object) -> None:
+    check_config(default_with(key, value))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("+typo=1", r"^typo: there is no such key"),
+        ("+epoch=1", r"^epoch: there is no such key\. Did you mean 'epochs'\?"),
+        ("+data.limit=1", r"^data\.limit: there is no such key\. Did you mean 'data\.limit_t"),
+        ("+tracking.url=x", r"^tracking\.url: there is no such key\. Did you mean 'tracking\.uri'\?"),
+        ("tracking.uri=./mlruns", r"^tracking\.uri must be a database or a server.*Received: \./mlruns$"),
+        ("tracking.experiment_name=' '", r"^tracking\.experiment_name must not be empty"),
+        ("epochs=???", r"^epochs has no value\. Give one: epochs=VALUE$"),
+        ("optimizer._target_=null", r"^optimizer\._target_ must name a function or class"),
+    ],
+)
+def test_what_no_schema_sees_is_refused_too(override: str, message: str) -> None:
+    cfg = compose(override)
+    with pytest.raises(UserError, match=message):
+        check_config(cfg)
+
+
+def fingerprint_of(*overrides: str, data: str = "digest") -> str:
+    return fingerprint(identity(compose(*overrides), data))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("optimizer.learning_rate=1e-3", "optimizer.learning_rate=0.001"),
+        ("optimizer.momentum=0", "optimizer.momentum=0.0"),
+        ("force=false", "force=true"),
+        ("tracking.uri=sqlite:////a/mlflow.db", "tracking.uri=http://localhost:5000"),
+        ("tracking.experiment_name=a", "tracking.experiment_name=b"),
+        ("data.path=/a/mnist.npz", "data.path=/b/copy.npz"),
+        ("data.sha256=null", "data.sha256=digest"),
+        ("training=notebook", "experiment=rmsprop_vs_adam"),
+    ],
+)
+def test_what_changes_no_result_changes_no_fingerprint(one: str, other: str) -> None:
+    assert fingerprint_of(one) == fingerprint_of(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("optimizer.learning_rate=0.001", "optimizer.learning_rate=0.0010001"),
+        ("optimizer=rmsprop", "optimizer=adam"),
+        ("optimizer.weight_decay=null", "optimizer.weight_decay=0"),
+        ("model=cnn", "model=small_cnn"),
+        ("seed=0", "seed=1"),
+        ("threads=1", "threads=2"),  # the last bits
+        ("epochs=1", "epochs=10"),
+        ("batch_size=32", "batch_size=64"),
+        ("data.validation_size=5000", "data.validation_size=5001"),
+        ("data.limit_train=null", "data.limit_train=1000"),
+    ],
+)
+def test_what_changes_a_result_changes_the_fingerprint(one: str, other: str) -> None:
+    assert fingerprint_of(one) != fingerprint_of(other)
+
+
+def test_other_data_changes_the_fingerprint() -> None:
+    assert fingerprint_of(data="a") != fingerprint_of(data="b")
+
+
+def test_seed_0_is_a_seed() -> None:
+    cfg = compose("seed=0")
+    check_config(cfg)
+    assert identity(cfg, "digest")["seed"] == 0
+
+
+def test_importing_the_command_imports_neither_tensorflow_nor_mlflow() -> None:
+    code = (
+        "import sys, handwriting.train, handwriting.config, handwriting.data, handwriting.sweep, "
+        "hydra_plugins.handwriting_sweeper; "
+        "print({name.partition('.')[0] for name in sys.modules} & {'tensorflow', 'keras', 'mlflow'})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

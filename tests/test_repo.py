@@ -1,0 +1,63 @@
+"""What the repo says of itself holds."""
+
+import importlib.util
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MAKEFILE = (ROOT / "Makefile").read_text()
+TARGETS = set(re.findall(r"^([a-z][a-z-]*):(?!=)", MAKEFILE, re.MULTILINE))
+README = (ROOT / "README.md").read_text()
+CODE = "\n".join(re.findall(r"^```.*?^```|^ {4}.+$|`[^`\n]+`", README, re.DOTALL | re.MULTILINE))
+MODULES = sorted((ROOT / "src").rglob("*.py"))
+
+
+def test_every_make_target_that_the_readme_names_exists() -> None:
+    named = re.findall(r"\bmake(?: +[A-Z]+=\S+)* +([a-z][a-z-]*)", CODE)
+    assert set(named) <= TARGETS
+
+
+def test_every_module_that_the_readme_runs_exists() -> None:
+    for module in re.findall(r"python3? -m (handwriting[\w.]*)", CODE):
+        assert importlib.util.find_spec(module), module
+
+
+def test_every_file_that_the_readme_names_exists() -> None:
+    named = re.findall(r"\b(?:conf|src|tests|notebooks|bench|docs)/[\w./-]*\w\.\w+", CODE)
+    assert [path for path in named if not (ROOT / path).exists() and "NAME" not in path] == []
+
+
+def test_every_make_target_has_a_help_text_and_is_phony() -> None:
+    helped = re.findall(r"^([a-z][a-z-]*):(?!=).*## \S", MAKEFILE, re.MULTILINE)
+    assert set(helped) == TARGETS
+    phony = re.search(r"^\.PHONY: (.*)", MAKEFILE, re.MULTILINE)
+    assert phony
+    assert set(phony[1].split()) == TARGETS
+    shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert {line.split()[1] for line in shown.splitlines()} == TARGETS
+
+
+def test_the_lock_file_has_hashes_and_no_address() -> None:
+    lines = [line for line in (ROOT / "requirements.lock").read_text().splitlines() if "#" not in line]
+    assert not [line for line in lines if re.search(r"https?:|index-url|find-links|@", line)]
+    pinned = [number for number, line in enumerate(lines) if not line.startswith(" ") and line]
+    assert len(pinned) > 50
+    for number in pinned:
+        assert re.match(r"[\w.-]+(\[[\w,-]+\])?==\S+ .*\\$", lines[number]), lines[number]
+        assert lines[number + 1].startswith("    --hash=sha256:"), lines[number]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_module_is_read_in_one_sitting(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 250
+    assert path.name != "utils.py"
+
+
+def test_git_keeps_the_stores_folder_and_ignores_what_is_in_it() -> None:
+    command = shlex.split("git check-ignore mlruns/mlflow.db mlruns/.gitkeep mlruns/artifacts/x .venv/x")
+    ignored = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
+    assert ignored == ["mlruns/mlflow.db", "mlruns/artifacts/x", ".venv/x"]

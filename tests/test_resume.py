@@ -1,0 +1,271 @@
+"""A run that is killed, by a real signal at a chosen moment, ends as if nothing had happened."""
+
+import contextlib
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pytest
+from mlflow.entities import Run
+
+from handwriting.checkpoint import Checkpoint, Checkpoints
+from handwriting.store import ROOT
+from kill_at import MOMENTS
+
+# Dropout, momentum, a last batch that is smaller, more than one execution of steps an epoch.
+TINY = [
+    "optimizer=adam", "model=mlp", "model.units=32", "epochs=8", "threads=1", "batch_size=16",
+    "data.limit_train=1001", "data.limit_test=200", "data.validation_size=100",
+]  # fmt: skip
+
+
+def command(*words: str) -> list[str]:
+    return [sys.executable, *words]
+
+
+def run_in(store: Path, *words: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{store}/mlflow.db"}
+    return subprocess.run(
+        command(*words), env=environment, cwd=ROOT, capture_output=True, text=True, check=False, **options
+    )
+
+
+def train(store: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
+    return run_in(store, "-m", "handwriting.train", *overrides)
+
+
+def runs(store: Path) -> list[Run]:
+    client = mlflow.MlflowClient(f"sqlite:///{store}/mlflow.db")
+    ids = [one.experiment_id for one in client.search_experiments()]
+    return list(client.search_runs(ids, order_by=["attributes.start_time"]))
+
+
+def result(store: Path, run: Run) -> dict[str, Any]:
+    """Return all that must not depend on how often a run was killed: bits, points, statuses."""
+    client, run_id = mlflow.MlflowClient(f"sqlite:///{store}/mlflow.db"), run.info.run_id
+    points = {
+        name: [(one.step, one.value) for one in client.get_metric_history(run_id, name)]
+        for name in run.data.metrics
+    }
+    steps = {name: [step for step, _ in series] for name, series in points.items()}
+    return {
+        "status": run.info.status,
+        "weights": (run.data.tags["weights.initial"], run.data.tags["weights.final"]),
+        "steps": steps,
+        "points": {name: series for name, series in points.items() if "seconds" not in name},
+        "models": len(
+            client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run.info.run_id}'")
+        ),
+        "failure": run.data.tags.get("failure"),
+    }
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str], str]:
+    """One run, killed at every moment and gone on with, then done again undisturbed in the same store."""
+    store = tmp_path_factory.mktemp("killed")
+    done = run_in(store, "tests/kill_at.py", *TINY)
+    return store, done.stdout.splitlines(), done.stderr
+
+
+def test_run_killed_at_every_moment_ends_as_the_undisturbed_one(
+    killed: tuple[Path, list[str], str],
+) -> None:
+    store, attempts, stderr = killed
+    expected = [f"{1 if 'disk' in moment else -signal.SIGKILL} {moment}" for moment in MOMENTS]
+    assert attempts == [*expected, "0 to the end", "0 again", "0 forced"], stderr
+    run, undisturbed = runs(store)
+    assert result(store, run) == result(store, undisturbed)
+    assert run.data.tags["resumes"] == str(len(MOMENTS))
+    assert result(store, run)["steps"]["loss"] == list(range(8))
+    assert result(store, run)["steps"]["test_accuracy"] == [7]
+    assert result(store, run)["models"] == 1
+    assert not list((store / "checkpoints").iterdir())
+
+
+def test_finished_run_is_skipped_and_force_repeats_it(killed: tuple[Path, list[str], str]) -> None:
+    store, _, stderr = killed
+    run, forced = runs(store)
+    assert f"is finished already: run {run.info.run_id}" in stderr
+    assert forced.data.tags["repeats"] == run.info.run_id
+
+
+def test_full_disk_is_said_in_one_line(killed: tuple[Path, list[str], str]) -> None:
+    """That the run goes on when there is room again is in the test above."""
+    (line,) = [line for line in killed[2].splitlines() if line.startswith("error:")]
+    assert "What was stored is whole" in line
+
+
+def test_sweep_with_a_killed_worker_keeps_the_others_and_goes_on(
+    tmp_path: Path, killed: tuple[Path, list[str], str]
+) -> None:
+    """Also: parallel beside others ends in the bits of a run alone; growing runs what is missing."""
+    sweep = ["-m", "handwriting.train", "-m", "seed=0,1", *TINY]
+    environment = os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db"}
+    with subprocess.Popen(
+        command(*sweep), env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        worker = wait_for(lambda: worker_with_a_run(process.pid))
+        wait_for(lambda: list(tmp_path.glob("checkpoints/*/epoch-*")))
+        os.kill(worker, signal.SIGKILL)
+        out, err = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "was ended by SIGKILL" in err
+    assert "INTERRUPTED" in out
+    assert "FINISHED" in out
+
+    # A third seed: the same arms, so the same sweep.
+    done = run_in(tmp_path, "-m", "handwriting.train", "-m", "seed=0,1,2", *TINY)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("is finished already") == 1
+    assert done.stderr.count("goes on after epoch") == 1
+    all_runs = runs(tmp_path)
+    assert len(all_runs) == 3
+    assert len({run.data.tags["sweep"] for run in all_runs}) == 1
+    seed0 = next(run for run in all_runs if run.data.params["seed"] == "0")
+    assert result(tmp_path, seed0) == result(killed[0], runs(killed[0])[1])
+
+
+def wait_for(look: Any, seconds: float = 90) -> Any:
+    """Return what `look` finds, when it finds something."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found = look()
+        if found:
+            return found
+        time.sleep(0.01)
+    raise TimeoutError
+
+
+def worker_with_a_run(parent: int) -> int | None:
+    """Return the pid of a worker that holds the lock of a run."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            if int(stat.read_text().rpartition(")")[2].split()[1]) == parent:
+                files = [os.readlink(file) for file in (stat.parent / "fd").iterdir()]
+                if any("/locks/" in file for file in files):
+                    return int(stat.parent.name)
+    return None
+
+
+def test_live_run_is_left_alone_and_orphan_is_marked(tmp_path: Path) -> None:
+    environment = os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db"}
+    long = [*TINY, "epochs=500"]
+    with subprocess.Popen(
+        command("-m", "handwriting.train", *long), env=environment, cwd=ROOT, stderr=subprocess.DEVNULL
+    ) as process:
+        wait_for(lambda: list(tmp_path.glob("checkpoints/*/epoch-*")))
+        second = train(tmp_path, *long)
+        assert second.returncode == 1
+        assert "live in another process" in second.stderr
+        assert "Traceback" not in second.stderr
+        assert run_in(tmp_path, "-m", "handwriting.orphans").stdout == ""
+        process.kill()
+    assert [run.info.status for run in runs(tmp_path)] == ["RUNNING"]
+    marked = run_in(tmp_path, "-m", "handwriting.orphans")
+    assert "is KILLED" in marked.stdout
+    assert [run.info.status for run in runs(tmp_path)] == ["KILLED"]
+
+
+def test_twenty_processes_on_an_empty_store_make_twenty_runs(tmp_path: Path) -> None:
+    """What races is the store: each process opens it, makes its run and ends."""
+    code = (
+        "import sys; from handwriting.config import TrackingConfig; from handwriting import tracking;"
+        f"t = TrackingConfig('sqlite:///{tmp_path}/mlflow.db', 'race');"
+        "e = tracking.open_store(t)\n"
+        "with tracking.tracked_run(e, 'run', {'fingerprint': sys.argv[1]}) as r: r.log_epoch({'loss': 1}, 0)"
+    )
+    processes = [
+        subprocess.Popen(command("-c", code, str(i)), stderr=subprocess.PIPE, text=True) for i in range(20)
+    ]
+    errors = [process.communicate(timeout=300)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0] * 20, errors
+    found = runs(tmp_path)
+    assert len({run.data.tags["fingerprint"] for run in found}) == 20
+    assert {run.info.status for run in found} == {"FINISHED"}
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    race = client.get_experiment_by_name("race")
+    assert race is not None
+    assert {run.info.experiment_id for run in found} == {race.experiment_id}
+
+
+def test_store_that_is_busy_is_waited_for(tmp_path: Path) -> None:
+    """MLflow alone gives up after 20 s."""
+    from handwriting import tracking
+    from handwriting.config import TrackingConfig
+
+    before = mlflow.get_tracking_uri()
+    experiment = tracking.open_store(TrackingConfig(f"sqlite:///{tmp_path}/mlflow.db", "busy"))
+    other = sqlite3.connect(tmp_path / "mlflow.db", check_same_thread=False)
+    with contextlib.closing(other), tracking.tracked_run(experiment, "run", {}) as run:
+        other.execute("BEGIN IMMEDIATE")
+        threading.Timer(23, other.rollback).start()
+        started = time.monotonic()
+        run.log_epoch({"loss": 1.0}, 0)
+        assert time.monotonic() - started > 20
+    assert runs(tmp_path)[0].data.metrics == {"loss": 1.0}
+    mlflow.set_tracking_uri(before)
+
+
+@pytest.fixture
+def checkpoints(tmp_path: Path) -> Checkpoints:
+    kept = Checkpoints(tmp_path / "run", "feed")
+    for epochs in (1, 2, 3):
+        state = [np.full((2, 3), epochs, np.float32)]
+        kept.save(Checkpoint(state, state, [{"loss": 0.1}] * epochs))
+    return kept
+
+
+def newest(checkpoints: Checkpoints) -> int | None:
+    checkpoint = checkpoints.newest()
+    return len(checkpoint.history) if checkpoint else None
+
+
+def test_checkpoint_comes_back_as_it_was_and_two_are_kept(checkpoints: Checkpoints) -> None:
+    assert sorted(folder.name for folder in checkpoints.folder.iterdir()) == ["epoch-0002", "epoch-0003"]
+    found = checkpoints.newest()
+    assert found is not None
+    np.testing.assert_array_equal(found.weights[0], np.full((2, 3), 3, np.float32))
+    assert found.history == [{"loss": 0.1}] * 3
+
+
+@pytest.mark.parametrize("file", ["state.npz", "record.json", "record.sha256"])
+@pytest.mark.parametrize("damage", ["truncated", "one bit", "gone"])
+def test_damaged_checkpoint_is_named_and_passed_over(
+    checkpoints: Checkpoints, caplog: pytest.LogCaptureFixture, file: str, damage: str
+) -> None:
+    path = checkpoints.folder / "epoch-0003" / file
+    content = path.read_bytes()
+    if damage == "gone":
+        path.unlink()
+    elif damage == "truncated":
+        path.write_bytes(content[: len(content) // 2])
+    else:
+        path.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+    assert newest(checkpoints) == 2
+    assert "epoch-0003 is passed over" in caplog.text
+
+
+def test_checkpoint_of_another_config_or_format_is_passed_over(
+    checkpoints: Checkpoints, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert newest(Checkpoints(checkpoints.folder, "beef")) is None
+    assert "of another config: feed, not beef" in caplog.text
+    monkeypatch.setattr("handwriting.checkpoint.FORMAT", 2)
+    assert newest(checkpoints) is None
+    assert "of format 1, where 2 is read" in caplog.text
+
+
+def test_half_written_checkpoint_does_not_count(checkpoints: Checkpoints) -> None:
+    (checkpoints.folder / "epoch-0003").rename(checkpoints.folder / "unfinished")
+    assert newest(checkpoints) == 2
+    assert json.loads((checkpoints.folder / "epoch-0002" / "record.json").read_text())["format"] == 1

@@ -1,0 +1,134 @@
+import sqlite3
+from contextlib import closing, suppress
+from pathlib import Path
+
+import mlflow
+import pytest
+from mlflow.entities import Run
+
+from conftest import runs_in
+from handwriting.claim import joined
+from handwriting.config import TrackingConfig
+from handwriting.errors import UserError, redact
+from handwriting.summary import runs_of_sweep, table_of_jobs
+from handwriting.tracking import open_store, tracked_run
+
+
+@pytest.fixture
+def tracking(request: pytest.FixtureRequest, store: str) -> TrackingConfig:
+    return TrackingConfig(store, request.node.name)
+
+
+def traceback_of(run: Run) -> str:
+    return mlflow.artifacts.load_text(f"{run.info.artifact_uri}/traceback.txt")
+
+
+def test_a_run_that_raises_is_failed_with_its_reason(tracking: TrackingConfig) -> None:
+    with pytest.raises(ZeroDivisionError), tracked_run(open_store(tracking), "run", {"mine": "1"}):
+        _ = 1 / 0
+    (run,) = runs_in(tracking)
+    assert (run.info.status, run.info.run_name, run.data.tags["mine"]) == ("FAILED", "run", "1")
+    assert run.data.tags["failure"] == "ZeroDivisionError: division by zero"
+    assert traceback_of(run).startswith("Traceback")
+    assert "_ = 1 / 0" in traceback_of(run)
+    assert mlflow.active_run() is None
+
+
+@pytest.mark.parametrize("ending", [KeyboardInterrupt, SystemExit])
+def test_a_run_that_is_interrupted_is_killed(tracking: TrackingConfig, ending: type[BaseException]) -> None:
+    with pytest.raises(ending), tracked_run(open_store(tracking), "run", {}):
+        raise ending
+    assert [run.info.status for run in runs_in(tracking)] == ["KILLED"]
+    assert mlflow.active_run() is None
+
+
+def test_a_run_gone_on_with_loses_its_failure_and_keeps_its_points(tracking: TrackingConfig) -> None:
+    experiment_id = open_store(tracking)
+    with suppress(OSError), tracked_run(experiment_id, "run", {}) as run:
+        run.log_epoch({"loss": 0.5}, 0)
+        raise OSError("the disk is full")
+    assert "the disk is full" in runs_in(tracking)[0].data.tags["failure"]
+    with tracked_run(experiment_id, "run", {}, run.id) as run:
+        run.log_epoch({"loss": 0.7}, 0)
+        run.log_epoch({"loss": 0.25}, 1)
+    (stored,) = runs_in(tracking)
+    assert stored.info.status == "FINISHED"
+    assert "failure" not in stored.data.tags
+    points = mlflow.MlflowClient().get_metric_history(run.id, "loss")
+    assert [(one.step, one.value) for one in points] == [(0, 0.5), (1, 0.25)]
+
+
+def test_an_exported_run_id_is_not_taken_for_the_new_runs(
+    tracking: TrackingConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tracked_run(open_store(tracking), "first", {}) as first:
+        pass
+    monkeypatch.setenv("MLFLOW_RUN_ID", first.id)
+    with tracked_run(open_store(tracking), "second", {}) as second:
+        second.log_params({"a": 1})
+    assert {run.info.run_name: dict(run.data.params) for run in runs_in(tracking)} == {
+        "first": {},
+        "second": {"a": "1"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("address", "clean"),
+    [
+        ("postgresql://me:geheim@db:5432/x", "postgresql://***@db:5432/x"),
+        ("https://geheim@host/path", "https://***@host/path"),
+        ("a=http://me:geheim@one b=http://me:geheim@two", "a=http://***@one b=http://***@two"),
+        ("mysql://me:ge@heim@host/x", "mysql://***@host/x"),
+        ("postgresql://db/x?user=me&password=geheim", "postgresql://db/x?user=me&password=***"),
+        ("sqlite:////folder/mlflow.db", "sqlite:////folder/mlflow.db"),
+        ("mail me@example.org", "mail me@example.org"),
+    ],
+)
+def test_redact_takes_passwords_out_of_addresses(address: str, clean: str) -> None:
+    assert redact(address) == clean
+
+
+def test_params_hold_no_password(tracking: TrackingConfig) -> None:
+    with tracked_run(open_store(tracking), "run", {}) as run:
+        run.log_params({"tracking.uri": "postgresql://me:geheim@db/x"})
+    assert runs_in(tracking)[0].data.params == {"tracking.uri": "postgresql://***@db/x"}
+
+
+def test_a_failures_reason_and_traceback_hold_no_password(tracking: TrackingConfig) -> None:
+    address = "postgresql://me:{}@db/x".format("geheim")  # in pieces: a traceback shows this line
+    with pytest.raises(RuntimeError), tracked_run(open_store(tracking), "run", {}):
+        raise RuntimeError(f"no answer from {address}")
+    (stored,) = runs_in(tracking)
+    assert stored.data.tags["failure"] == "RuntimeError: no answer from postgresql://***@db/x"
+    assert "geheim" not in traceback_of(stored)
+
+
+def test_a_new_store_lets_readers_and_a_writer_work_side_by_side(tmp_path: Path) -> None:
+    open_store(TrackingConfig(f"sqlite:///{tmp_path}/new/mlflow.db", "first"))
+    with closing(sqlite3.connect(tmp_path / "new/mlflow.db")) as database:
+        assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        places = database.execute("SELECT artifact_location FROM experiments WHERE name = 'first'").fetchall()
+    assert places == [(f"file://{tmp_path}/new/artifacts",)]
+
+
+def test_a_deleted_experiment_is_refused_with_the_way_out(tracking: TrackingConfig) -> None:
+    experiment_id = open_store(tracking)
+    mlflow.MlflowClient().delete_experiment(experiment_id)
+    with pytest.raises(UserError, match=rf"was deleted\. Restore it .* -x {experiment_id}\), or"):
+        open_store(tracking)
+
+
+def test_a_run_of_two_sweeps_is_found_in_both(tracking: TrackingConfig) -> None:
+    experiment_id = open_store(tracking)
+    with tracked_run(experiment_id, "run", {"sweep": joined({"sweep": "sweep-0a"}, "sweep-0b")}) as run:
+        pass
+    for sweep in ("sweep-0a", "sweep-0b"):
+        assert [one.info.run_id for one in runs_of_sweep(experiment_id, sweep)] == [run.id]
+    assert joined({"sweep": "sweep-0a"}, "sweep-0a") == "sweep-0a"
+    assert joined({}, "") == ""
+
+
+def test_the_table_shows_jobs_that_never_reached_the_store() -> None:
+    table = table_of_jobs({"f0": ["seed=0", "epochs=1"], "f1": ["seed=1", "epochs=1"]}, [], set())
+    assert list(table.columns) == ["seed", "status"]
+    assert table.to_dict("list") == {"seed": ["0", "1"], "status": ["NOT RUN", "NOT RUN"]}
