@@ -147,15 +147,17 @@ def identity(cfg: DictConfig, data_sha256: str) -> dict[str, Any]:
     values = flatten(cfg)
     for key in ("data.path", "tracking.uri", "tracking.experiment_name", "force"):
         del values[key]
-    return values | {
+    values |= {
         "data.sha256": data_sha256,
         "threads": cfg.threads or cores(),
         "onednn": os.environ["TF_ENABLE_ONEDNN_OPTS"],
     }
+    # A number counts by its value: 1 is 1.0, as 1e-3 is 0.001.
+    return {key: float(value) if type(value) is int else value for key, value in values.items()}
 
 
 def fingerprint(values: Any) -> str:
-    """Return 16 hex digits that name plain values. Numbers count by value: 1e-3 is 0.001."""
+    """Return 16 hex digits that name plain values."""
     canonical = json.dumps(values, sort_keys=True, allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 

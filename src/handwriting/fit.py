@@ -63,8 +63,11 @@ def fit_and_track(cfg: DictConfig, digits: Digits, choices: dict[str, str], clai
         history = saved.history if saved else []
         if run_id:
             log.info("%s  run %s goes on after epoch %d", name, run_id, len(history))
-            resumes = int(run.tags.get("resumes", 0)) + 1
-            run.set_tags({"resumes": str(resumes), "sweep": joined(run.tags, sweep)})
+            resumes = {"resumes": str(int(run.tags.get("resumes", 0)) + 1)}
+            sweeps = joined(run.tags, sweep)
+            run.set_tags(resumes | ({"sweep": sweeps} if sweeps else {}))
+        else:
+            log.info("%s  run %s starts", name, run.id)
         log_setting(run, cfg, choices, model, diff)
         run.log_dataset(choices["data"], cfg.data.path, digits.train, digits.sha256)
         if saved:

@@ -121,7 +121,8 @@ def work(
     version.setbase("1.3")
     register()
     Plugins.instance()  # finds the plug-ins, which make their configs known
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _end_once)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         while True:
@@ -140,8 +141,15 @@ def work(
             )
             result.cfg = result.hydra_cfg = None  # plug-ins' types cannot be sent: Hydra imports them twice
             connection.send(result)
-    except (EOFError, KeyboardInterrupt):
+    except EOFError:
         pass
+
+
+def _end_once(number: int, frame: object) -> None:
+    """End this process in order, and let no second signal disturb that: Ctrl-C and the sweep both send one."""
+    for other in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(other, signal.SIG_IGN)
+    sys.exit(128 + number)
 
 
 def _end_with_parent() -> None:
