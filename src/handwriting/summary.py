@@ -33,9 +33,7 @@ def print_summary(
     print(f"\nsweep {sweep}: {len(table)} jobs in {seconds / 60:.1f} min\n")
     print(table.to_string(index=False, na_rep="-", float_format=lambda x: f"{x:.4f}"))
     if (table["status"] == "INTERRUPTED").any():
-        print(
-            "\nINTERRUPTED: its process is gone. The same command goes on with it; make orphans marks it KILLED"
-        )
+        print("\nINTERRUPTED: the process is gone. The same command goes on; make orphans marks it KILLED")
     print("\nside by side, in curves: make ui")
 
 

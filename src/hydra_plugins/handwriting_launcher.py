@@ -146,7 +146,7 @@ def work(
 
 
 def _end_once(number: int, frame: object) -> None:
-    """End this process in order, and let no second signal disturb that: Ctrl-C and the sweep both send one."""
+    """End this process in order, undisturbed by a second signal: Ctrl-C and the sweep both send one."""
     for other in (signal.SIGINT, signal.SIGTERM):
         signal.signal(other, signal.SIG_IGN)
     sys.exit(128 + number)
