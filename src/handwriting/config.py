@@ -83,15 +83,18 @@ def check_config(cfg: DictConfig) -> None:
     Raises:
         UserError: what is wrong, what would be right, and what was received.
     """
-    # Hydra lets `+typo=1` past a schema.
+    # Hydra lets `+typo=1` and `~epochs` past a schema.
     for prefix, node, schema in (
-        ("", cfg, Config), ("data.", cfg.data, DataConfig), ("tracking.", cfg.tracking, TrackingConfig)
-    ):  # fmt: skip
-        for key in map(str, node):
-            if key not in {field.name for field in fields(schema)}:
-                name = f"{prefix}{key}"
-                known = [other for other in flatten(cfg) if other != name]
-                raise UserError(f"{name}: there is no such key.{nearest(name, known)}")
+        ("", cfg, Config),
+        ("data.", cfg.get("data"), DataConfig),
+        ("tracking.", cfg.get("tracking"), TrackingConfig),
+    ):
+        keys = [f"{prefix}{field.name}" for field in fields(schema)]
+        found = [f"{prefix}{key!s}" for key in node or ()]
+        for name in sorted(set(found) - set(keys)):
+            raise UserError(f"{name}: there is no such key.{nearest(name, keys)}")
+        for name in sorted(set(keys) - set(found)):
+            raise UserError(f"{name} has no value. Give one: {name}=VALUE")
     missing = sorted(OmegaConf.missing_keys(cfg))
     if missing:
         raise UserError(f"{missing[0]} has no value. Give one: {missing[0]}=VALUE")

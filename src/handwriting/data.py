@@ -94,7 +94,8 @@ def read_checked(cfg: DataConfig) -> tuple[dict[str, np.ndarray], str]:
 
 def _read(path: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here: of a truncated file NumPy would leave its own handle open.
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             if not set(KEYS) <= set(file.files):
                 raise UserError(
                     f"{path}: expected the arrays {', '.join(KEYS)}. "
@@ -103,7 +104,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
             return {key: file[key] for key in KEYS}
     except FileNotFoundError:
         raise UserError(f"data.path must name an .npz file; there is none at {path}") from None
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         reason = str(error).partition("\n")[0]
         raise UserError(
             f"{path}: not a whole .npz file with {', '.join(KEYS)} ({reason}). Copy it again"

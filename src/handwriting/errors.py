@@ -19,7 +19,8 @@ class UserError(Exception):
 
 def redact(text: str) -> str:
     """Take user names and passwords out of addresses: nothing secret goes into a store."""
-    return re.sub(r"(?<=://)[^/@\s]+@", "***@", text)
+    text = re.sub(r"(?<=://)[^/\s]+@", "***@", text)  # greedy: a password may hold an @
+    return re.sub(r"(?i)(?<=password=)[^&\s'\"]+", "***", text)
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:
@@ -42,6 +43,8 @@ def explain(error: BaseException, known_keys: Callable[[], Iterable[str]] = tupl
             f"{group}={member}: there is no such file in conf/{group}. "
             f"There are: {', '.join(error.options)}.{nearest(member, error.options)}"
         )
+    if isinstance(error, ValueError) and "Config group override" in str(error):
+        return f"a group takes the name of a member, as in optimizer=adam ({error})"
     if isinstance(error, OverrideParseException):
         return f"{error.override}: not in Hydra's grammar ({str(error).partition(chr(10))[0]})"
     if isinstance(error, OSError) and error.filename:

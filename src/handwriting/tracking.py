@@ -179,8 +179,8 @@ def tracked_run(
         except Exception as error:
             # A full disk takes these two as well; the first cause is what counts.
             with suppress(MlflowException, OSError):
-                run.set_tags({"failure": f"{type(error).__name__}: {error}"[:5000]})
-                run.log_text("".join(traceback.format_exception(error)), "traceback.txt")
+                run.set_tags({"failure": redact(f"{type(error).__name__}: {error}")[:5000]})
+                run.log_text(redact("".join(traceback.format_exception(error))), "traceback.txt")
             raise
         except BaseException:  # KeyboardInterrupt, or SystemExit from the handler of SIGTERM
             mlflow.end_run("KILLED")

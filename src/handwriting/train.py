@@ -22,6 +22,8 @@ from handwriting.store import ROOT, check_store
 
 log = logging.getLogger(__name__)
 
+WANTS_TRACEBACK = os.environ.get("HYDRA_FULL_ERROR") == "1"
+
 
 def run(cfg: DictConfig) -> None:
     """Check everything that can be checked in a second, then train what is not trained yet."""
@@ -65,16 +67,18 @@ def stderr_muted() -> Iterator[None]:
 
 
 def job(cfg: DictConfig) -> str | None:
-    """Run one job of Hydra's. In a sweep, say why it failed and return that; else raise.
+    """Run one job of Hydra's. In a sweep, say why it failed and return that; else end the process.
 
     Of a job that raises, Hydra stores no traceback, and of several it reports the first.
     """
     try:
         run(cfg)
     except Exception as error:
-        if not sweep.current():
-            raise
         line = explain(error)
+        if not sweep.current():
+            if line is None or WANTS_TRACEBACK:
+                raise
+            sys.exit(f"error: {line}")  # an exception would have Hydra add a line of its own
         whose = " ".join(HydraConfig.get().overrides.task)
         log.error("error: %s: %s", whose, line or error, exc_info=line is None)
         return line or repr(error)
@@ -83,7 +87,6 @@ def job(cfg: DictConfig) -> str | None:
 
 def main() -> None:
     """Run the command line; a user's mistake ends in one line and exit code 1."""
-    wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors, instead of printing its own pages
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     register()
@@ -96,17 +99,18 @@ def main() -> None:
         sys.exit("interrupted")
     except Exception as error:
         line = explain(error, known_keys)
-        if line is None or wants_traceback:
+        if line is None or WANTS_TRACEBACK:
             raise
         sys.exit(f"error: {line}")
 
 
 def known_keys() -> list[str]:
-    """Return every key that the command line takes: those of the default config, and the groups."""
-    with hydra.initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        cfg = hydra.compose("config")
+    """Return the keys that the command line could have named: the groups, and those of the chosen members."""
     groups = [path.name for path in (ROOT / "conf").iterdir() if path.is_dir()]
-    return [*flatten(cfg), *groups, "data", "tracking"]
+    chosen = [word for word in sys.argv[1:] if word.partition("=")[0] in groups and "," not in word]
+    with hydra.initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        cfg = hydra.compose("config", chosen)
+    return [*flatten(cfg), *groups]
 
 
 if __name__ == "__main__":

@@ -1,0 +1,202 @@
+"""The command as a user runs it, in a process of its own."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from conftest import CONF, SMALL, compose, runs_in
+from handwriting.config import TrackingConfig, cores
+from handwriting.tracking import open_store
+
+OPTIMIZERS = ", ".join(sorted(path.stem for path in (CONF / "optimizer").glob("*.yaml")))
+# Fails on any import of what takes seconds: a mistake is answered before.
+WITHOUT_SLOW_IMPORTS = (
+    "import runpy, sys; sys.modules |= dict.fromkeys(['tensorflow', 'keras', 'mlflow']); "
+    "runpy.run_module('handwriting.train', run_name='__main__', alter_sys=True)"
+)
+MISTAKES = {
+    # keys
+    "lr=1": r"lr: there is no such key\.",
+    "optimzer=adam": r"optimzer: there is no such key\. Did you mean 'optimizer'\?",
+    "epoch=1": r"epoch: there is no such key\. Did you mean 'epochs'\?",
+    "optimizer.learnin_rate=1": r"optimizer\.learnin_rate: .* Did you mean 'optimizer\.learning_rate'\?",
+    "optimizer=adam optimizer.beta_3=0": r"optimizer\.beta_3: .* Did you mean 'optimizer\.beta_[12]'\?",
+    "model=mlp model.dropot=0": r"model\.dropot: there is no such key\. Did you mean 'model\.dropout'\?",
+    "data.pth=x": r"data\.pth: there is no such key\. Did you mean 'data\.path'\?",
+    "+typo=1": r"typo: there is no such key\.",
+    # members of groups
+    "optimizer=adm": rf"optimizer=adm: .* There are: {OPTIMIZERS}\. Did you mean 'adam'\?",
+    "model=lenet": r"model=lenet: there is no such file in conf/model\. There are: cnn, mlp, small_cnn",
+    "experiment=rmsprop": r"experiment=rmsprop: there is .* Did you mean 'rmsprop_vs_adam'\?",
+    "data=null": r"a group takes the name of a member, as in optimizer=adam",
+    # types and grammar
+    "epochs=two": r"epochs: Value 'two' of type 'str' could not be converted to Integer",
+    "epochs=1.5": r"epochs: Value '1\.5' of type 'float' could not be converted to Integer",
+    "seed=true": r"seed: Value 'True'",
+    "epochs=[1": r"epochs=\[1: not in Hydra's grammar",
+    "seed": r"seed: not in Hydra's grammar",
+    "~epochs": r"epochs has no value\. Give one: epochs=VALUE",
+    "optimizer=adam,sgd": r"Ambiguous value for argument 'optimizer=adam,sgd'",
+    # ranges
+    "epochs=0": r"epochs must be at least 1\. Received: 0$",
+    "batch_size=-3": r"batch_size must be at least 1\. Received: -3$",
+    "optimizer.learning_rate=-1": r"optimizer\.learning_rate must be a number > 0\. Received: -1$",
+    "optimizer.learning_rate=nan": r"optimizer\.learning_rate must be a number > 0\. Received: nan$",
+    "data.validation_size=70000": r"data\.validation_size must be at most 59990: .* Received: 70000$",
+    # files
+    "data.path=/nowhere.npz": r"data\.path must name an \.npz file; there is none at /nowhere\.npz",
+    "data.path={tmp}/text": r"{tmp}/text: not a whole \.npz file with x_train, .* Copy it again",
+    # stores
+    "tracking.uri=./mlruns hydra.run.dir={tmp}/job": r"tracking\.uri must be .* Received: \./mlruns$",
+    "tracking.uri=sqlite:///{tmp}/text": r"the store {tmp}/text cannot be written .* tracking\.uri=sqlite:",
+    "tracking.uri=sqlite:///{tmp}": r"the store {tmp} cannot be written .* tracking\.uri=sqlite:",
+    "tracking.uri=sqlite:///{tmp}/text/mlflow.db": r".*{tmp}/text.* cannot be ",
+    # a sweep: before its first job
+    "-m optimizer=adam,adm": r"optimizer=adm: there is no such file .* Did you mean 'adam'\?",
+    "-m epochs=1,0": r"epochs must be at least 1\. Received: 0$",
+    "-m data.path=/nowhere.npz seed=0,1": r"data\.path must name an \.npz file",
+    "-m tracking.uri=sqlite:///{tmp}/text/mlflow.db seed=0,1": r"the store {tmp}/text/mlflow\.db cannot be",
+}
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False)
+
+
+def train(*overrides: str) -> subprocess.CompletedProcess[str]:
+    return run("-m", "handwriting.train", *overrides)
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, subprocess.CompletedProcess[str]]:
+    """Make each mistake in a process of its own, with as many at once as there are cores."""
+    folder = tmp_path_factory.mktemp("mistakes")
+    (folder / "text").write_text("neither images nor a database")
+
+    def answer(overrides: str) -> subprocess.CompletedProcess[str]:
+        return run("-c", WITHOUT_SLOW_IMPORTS, *overrides.replace("{tmp}", str(folder)).split())
+
+    with ThreadPoolExecutor(cores()) as pool:
+        found = dict(zip(MISTAKES, pool.map(answer, MISTAKES), strict=True))
+    assert (folder / "text").read_text() == "neither images nor a database"
+    return found
+
+
+@pytest.mark.parametrize("overrides", MISTAKES)
+def test_a_mistake_is_answered_in_one_line_without_slow_imports(
+    answers: dict[str, subprocess.CompletedProcess[str]], overrides: str
+) -> None:
+    done = answers[overrides]
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    (said,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert re.match("error: " + MISTAKES[overrides].replace("{tmp}", r"\S+"), said)
+
+
+def test_an_error_is_all_that_a_mistake_prints() -> None:
+    done = train("epochs=0")
+    assert (done.stdout, done.stderr) == ("", "error: epochs must be at least 1. Received: 0\n")
+
+
+def test_an_error_shows_no_password(tmp_path: Path) -> None:
+    done = train("tracking.uri=postgres://me:geheim@db.example/mlflow", f"hydra.run.dir={tmp_path}")
+    assert done.returncode == 1
+    assert "tracking.uri must be" in done.stderr
+    assert "geheim" not in done.stderr
+
+
+def test_help_lists_groups_and_keys_without_slow_imports() -> None:
+    done = run("-c", WITHOUT_SLOW_IMPORTS, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"optimizer: {OPTIMIZERS}\n" in done.stdout
+    for key in ("learning_rate: 0.001", "batch_size: 32", "epochs: 10", "validation_size: 5000", "seed: 0"):
+        assert re.search(rf"^ *{re.escape(key)}$", done.stdout, re.MULTILINE)
+
+
+def test_the_shell_completes_members_and_keys() -> None:
+    def complete(line: str) -> set[str]:
+        command = [str(Path(sys.executable).with_name("handwriting-train")), "-sc", "query=bash"]
+        environment = os.environ | {"COMP_LINE": line, "COMP_POINT": str(len(line))}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        return set(done.stdout.split())
+
+    assert complete("handwriting-train optimizer=") >= {"optimizer=adam", "optimizer=rmsprop"}
+    assert complete("handwriting-train optimizer.l") == {"optimizer.learning_rate="}
+
+
+def test_a_sweep_ends_in_a_table_and_in_flat_runs_that_share_a_tag() -> None:
+    mine = (*SMALL, "epochs=1", "tracking.experiment_name=sweep")
+    done = train("-m", "optimizer=rmsprop,adam", *mine)
+    assert done.returncode == 0, done.stderr
+    for optimizer in ("rmsprop", "adam"):
+        assert re.search(
+            rf"^ *{optimizer} FINISHED( +0\.\d{{4}}){{2}} +\d\.\d{{4}} ", done.stdout, re.MULTILINE
+        )
+    runs = runs_in(compose(*mine).tracking)
+    assert {run.data.params["optimizer"] for run in runs} == {"rmsprop", "adam"}
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    assert not any("mlflow.parentRunId" in run.data.tags for run in runs)
+    (sweep,) = {run.data.tags["sweep"] for run in runs}
+    assert f"sweep {sweep}: 2 jobs" in done.stdout
+    assert done.stdout.endswith("make ui\n")
+    assert len({run.data.tags["weights.initial"] for run in runs}) == 1  # paired
+    assert len({run.data.tags["weights.final"] for run in runs}) == 2
+    command = " ".join(["python -m handwriting.train -m optimizer=rmsprop,adam", *mine])
+    assert {run.data.tags["command"] for run in runs} == {command}
+
+
+def test_a_job_that_fails_leaves_the_others_to_go_on_and_the_sweep_says_so() -> None:
+    # One worker, which must go on after the failure.
+    mine = (*SMALL, "epochs=1", "optimizer=sgd", "tracking.experiment_name=failing")
+    done = train("-m", "optimizer.learning_rate=1e20,0.01", "hydra.launcher.jobs=1", *mine)
+    assert done.returncode == 1
+    assert re.search(r"^ *1e\+20 +FAILED .*the loss became nan", done.stdout, re.MULTILINE)
+    assert re.search(r"^ *0\.01 FINISHED ", done.stdout, re.MULTILINE)
+    said = [line for line in done.stderr.splitlines() if "error: " in line]
+    assert len(said) == 1
+    assert "optimizer.learning_rate=1e+20" in said[0]
+    assert "Traceback" not in done.stderr
+    runs = runs_in(compose(*mine).tracking)
+    assert {run.data.params["optimizer.learning_rate"]: run.info.status for run in runs} == {
+        "1e+20": "FAILED",
+        "0.01": "FINISHED",
+    }
+
+
+def has_an_epoch(tracking: TrackingConfig) -> bool:
+    return any("loss" in run.data.metrics for run in runs_in(tracking))
+
+
+def test_a_run_ended_by_a_signal_is_killed_in_the_store() -> None:
+    codes = {signal.SIGTERM: 128 + signal.SIGTERM, signal.SIGINT: 1}
+    mine = (*SMALL, "model=mlp", "model.units=16", "epochs=10000")
+    settings = {number: (*mine, f"tracking.experiment_name={number.name}") for number in codes}
+    tracking = {number: compose(*words).tracking for number, words in settings.items()}
+    for one in tracking.values():
+        open_store(one)
+    # A shell lets what it starts with `&` ignore SIGINT, and children inherit that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    processes = {
+        number: subprocess.Popen(
+            [sys.executable, "-m", "handwriting.train", *words], stderr=subprocess.PIPE, text=True
+        )
+        for number, words in settings.items()
+    }
+    signal.signal(signal.SIGINT, before)
+    for number, process in processes.items():
+        with process:
+            while process.poll() is None and not has_an_epoch(tracking[number]):
+                time.sleep(0.1)
+            assert [run.info.status for run in runs_in(tracking[number])] == ["RUNNING"]
+            process.send_signal(number)
+            _, said = process.communicate(timeout=60)
+        assert process.returncode == codes[number]
+        assert "Traceback" not in said
+        assert [run.info.status for run in runs_in(tracking[number])] == ["KILLED"]
