@@ -55,10 +55,10 @@ class StopAtNan(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Raise `UserError` when the loss is NaN or infinite."""
-        last_step = min(batch + 1, self.params["steps"])  # Keras counts a whole execution
+        last = min(batch + 1, self.params["steps"])  # Keras counts a whole execution
         if logs and not math.isfinite(logs["loss"]):
             raise UserError(
-                f"loss became {logs['loss']} in epoch {self.epoch}, step {self.first_step} to {last_step}."
+                f"the loss became {logs['loss']} in epoch {self.epoch}, step {self.first_step} to {last}."
                 f" Try a smaller optimizer.learning_rate than {self.learning_rate}"
             )
         self.first_step = batch + 2
