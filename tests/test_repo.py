@@ -37,7 +37,9 @@ def test_every_make_target_has_a_help_text_and_is_phony() -> None:
     phony = re.search(r"^\.PHONY: (.*)", MAKEFILE, re.MULTILINE)
     assert phony
     assert set(phony[1].split()) == TARGETS
-    shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    shown = subprocess.run(
+        ["make", "--no-print-directory", "help"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
     assert {line.split()[1] for line in shown.splitlines()} == TARGETS
 
 
