@@ -8,7 +8,7 @@ from pathlib import Path
 
 import mlflow
 from filelock import FileLock, Timeout
-from mlflow.entities import Run, RunStatus
+from mlflow.entities import Run
 from omegaconf import DictConfig
 
 from handwriting.errors import UserError
@@ -25,7 +25,7 @@ class Claim:
 
     Args:
         run: the finished run, or the unfinished one to go on with; None for a new one.
-        repeats: the id of the finished run that a forced one repeats; else empty.
+        repeats: the id of the newest run of the same config, for a forced one; else empty.
     """
 
     experiment_id: str
@@ -105,7 +105,7 @@ def _find(experiment_id: str, fingerprint: str, force: bool) -> Claim:
         order_by=["attributes.start_time DESC"],
         output_format="list",
     )
-    finished = [run for run in runs if run.info.status == RunStatus.to_string(RunStatus.FINISHED)]
+    finished = [run for run in runs if run.info.status == "FINISHED"]
     if force:
         return Claim(experiment_id, fingerprint, None, repeats=runs[0].info.run_id if runs else "")
     if finished:

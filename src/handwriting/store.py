@@ -8,6 +8,7 @@ from handwriting.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 DEFAULT_URI = f"sqlite:///{ROOT}/mlruns/mlflow.db"
+BUSY_SECONDS = 120  # for which a store that another process writes to is waited for
 
 
 def sqlite_path(uri: str) -> Path | None:
@@ -36,7 +37,7 @@ def check_store(uri: str) -> None:
         return
     try:
         database.parent.mkdir(parents=True, exist_ok=True)
-        with closing(sqlite3.connect(database, timeout=120)) as connection:
+        with closing(sqlite3.connect(database, timeout=BUSY_SECONDS)) as connection:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("BEGIN IMMEDIATE")
             connection.rollback()

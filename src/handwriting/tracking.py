@@ -21,12 +21,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from handwriting.config import TrackingConfig
 from handwriting.data import Split
 from handwriting.errors import UserError, redact
-from handwriting.store import check_store, sqlite_path, store_folder
+from handwriting.store import BUSY_SECONDS, check_store, sqlite_path, store_folder
 
 if TYPE_CHECKING:
     import keras
-
-BUSY_SECONDS = 120
 
 
 @event.listens_for(Engine, "before_cursor_execute", retval=True)
