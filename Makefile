@@ -8,7 +8,7 @@ JOBS ?= null
 N ?= 30
 RUN := .venv/bin/python -m
 
-.PHONY: help setup sweep ui orphans test soak bench lint lock clean
+.PHONY: help setup sweep quick notebook-protocol report analysis lab ui orphans test soak bench lint lock clean
 
 help: ## say what there is
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -29,6 +29,21 @@ setup: .venv/ready ## build .venv from requirements.lock
 sweep: .venv/ready ## compare RMSprop with Adam on the notebook's CNN (SEEDS=n pairs, JOBS=n at once)
 	$(RUN) handwriting.train experiment=rmsprop_vs_adam 'seed=range($(SEEDS))' hydra.launcher.jobs=$(JOBS)
 
+quick: .venv/ready ## the same comparison with a smaller network, in about three minutes
+	$(RUN) handwriting.train experiment=quick hydra.launcher.jobs=$(JOBS)
+
+notebook-protocol: .venv/ready ## what the notebook did, beside what it lacked (SEEDS=n)
+	$(RUN) handwriting.train experiment=notebook_protocol 'seed=range($(SEEDS))' hydra.launcher.jobs=$(JOBS)
+
+report: .venv/ready ## the verdict, page and figures of the latest sweep (SWEEP=name)
+	$(RUN) handwriting.report $(if $(SWEEP),--sweep $(SWEEP))
+
+analysis: .venv/ready ## run the analysis notebook on the store; leaves mlruns/analysis.html and .ipynb
+	$(RUN) handwriting.notebook
+
+lab: .venv/ready ## open the analysis notebook in JupyterLab
+	.venv/bin/jupyter lab --ServerApp.ip=127.0.0.1 notebooks/analysis.ipynb
+
 ui: .venv/ready ## open the store in MLflow's UI (PORT=n)
 	$(RUN) handwriting.ui $(if $(PORT),--port $(PORT))
 
@@ -36,12 +51,12 @@ orphans: .venv/ready ## mark runs as KILLED whose process is gone
 	$(RUN) handwriting.orphans
 
 test: .venv/ready ## run the tests
-	$(RUN) pytest
+	$(RUN) pytest -n 2 --dist loadfile
 
 soak: .venv/ready ## kill N sweeps at random moments and compare them with the undisturbed one
 	.venv/bin/python tests/soak.py $(N)
 
-bench: .venv/ready ## an epoch of ours against an epoch of the notebook's code
+bench: .venv/ready ## epochs of ours against epochs of the notebook's code
 	$(RUN) handwriting.bench
 
 lint: .venv/ready ## check style and types

@@ -8,11 +8,12 @@ import mlflow
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras import layers
 from mlflow.entities import Run
 from omegaconf import DictConfig, OmegaConf
 
 from conftest import CHOICES, CONF, SMALL, compose, fit_tracked, runs_in
-from handwriting.callbacks import TrackEpochs
+from handwriting.callbacks import SeedEpoch, TrackEpochs
 from handwriting.checkpoint import Checkpoints, weights_digest
 from handwriting.config import flatten
 from handwriting.data import Digits, Split
@@ -40,10 +41,15 @@ def experiment(request: pytest.FixtureRequest, *overrides: str) -> DictConfig:
 # Models and the loss
 
 
-def test_cnn_is_the_notebooks() -> None:
-    """Names, output shapes and parameters as the notebook's `model.summary()` prints them."""
+def test_cnn_is_the_notebooks(digits: Digits) -> None:
+    """Names, shapes and parameters as the notebook's `model.summary()` prints them, but for where ReLU is.
+
+    After the pooling it gives what it gives before it, to the bit: outputs, and weights after training.
+    """
     model = build_cnn((28, 28, 1), 10)
-    assert [(type(x).__name__, x.output.shape[1:], x.count_params()) for x in model.layers] == [
+    rows = [(type(x).__name__, x.output.shape[1:], x.count_params()) for x in model.layers]
+    assert rows.pop(3) == ("ReLU", (12, 12, 64), 0)
+    assert rows == [
         ("Conv2D", (26, 26, 32), 320),
         ("Conv2D", (24, 24, 64), 18496),
         ("MaxPooling2D", (12, 12, 64), 0),
@@ -56,7 +62,30 @@ def test_cnn_is_the_notebooks() -> None:
     assert model.count_params() == 1_199_882
     assert [x.rate for x in model.layers if isinstance(x, keras.layers.Dropout)] == [0.25, 0.5]
     activations = [x.activation.__name__ for x in model.layers if hasattr(x, "activation")]
-    assert activations == ["relu", "relu", "relu", "softmax"]
+    assert activations == ["relu", "linear", "relu", "softmax"]
+
+    as_written = keras.Sequential(
+        [
+            keras.Input((28, 28, 1)),
+            layers.Conv2D(32, 3, activation="relu"),
+            layers.Conv2D(64, 3, activation="relu"),
+            *model.layers[2:3],
+            *model.layers[4:],
+        ]
+    )
+    for one, other in zip(as_written.layers[:2], model.layers[:2], strict=True):
+        one.set_weights(other.get_weights())
+    few = Split(digits.train.x[:320], digits.train.y[:320])
+    start, trained = model.get_weights(), []
+    for network in (model, as_written):
+        network.set_weights(start)
+        cfg = compose("model=cnn")
+        network.compile(build_model(cfg).optimizer, loss="sparse_categorical_crossentropy")
+        epoch = tf.Variable(0, dtype=tf.int64)
+        batches = training_batches(few, 32, 0, epoch)
+        network.fit(batches, epochs=2, shuffle=False, verbose=0, callbacks=[SeedEpoch(0, epoch)])
+        trained.append(weights_digest(network))
+    assert trained[0] == trained[1]
 
 
 @pytest.mark.parametrize(("model", "parameters"), [("mlp", 669_706), ("small_cnn", 215_194)])
@@ -194,7 +223,7 @@ def test_the_store_holds_kerass_history_exactly(
     model = build_model(cfg)
     with tracked_run(open_store(cfg.tracking), "run", {}) as run:
         tracker = TrackEpochs(run, Checkpoints(tmp_path, "fingerprint"), [], epochs)
-        history = train(model, cfg, digits, tracker).history
+        history = train(model, cfg, digits, [tracker]).history
     assert set(history) == {"loss", "accuracy", "val_loss", "val_accuracy"}
     for metric, values in history.items():
         assert points(run.id, metric) == list(enumerate(values))
@@ -282,9 +311,20 @@ def test_the_test_set_is_read_once_at_the_end(finished: Run) -> None:
 def test_the_logged_model_loads_and_scores_the_same_to_the_bit(finished: Run, digits: Digits) -> None:
     logged = mlflow.keras.load_model(f"runs:/{finished.info.run_id}/model")
     assert weights_digest(logged) == finished.data.tags["weights.final"]
+    outputs = [logged(images, training=False) for images, _ in evaluation_batches(digits.test)]
+    right = np.concatenate(outputs)[np.arange(len(digits.test)), digits.test.y]
+    assert finished.data.metrics["test_loss"] == pytest.approx(-np.log(right).mean(), rel=1e-6)
+    predicted = np.concatenate(outputs).argmax(axis=1)
+    assert finished.data.metrics["test_accuracy"] == (predicted == digits.test.y).mean()
+    # Keras's own, which averages in float32.
     scores = logged.evaluate(evaluation_batches(digits.test), verbose=0, return_dict=True)
     for metric in ("loss", "accuracy"):
-        assert scores[metric] == finished.data.metrics[f"test_{metric}"]
+        assert scores[metric] == pytest.approx(finished.data.metrics[f"test_{metric}"], rel=1e-5)
+
+
+def test_a_picture_of_the_wrong_digits_is_stored(finished: Run) -> None:
+    path = mlflow.artifacts.download_artifacts(f"runs:/{finished.info.run_id}/mistakes.png")
+    assert Path(path).read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_logged_model_has_a_signature_and_pinned_requirements(finished: Run) -> None:

@@ -45,7 +45,8 @@ def train(store: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
 
 def runs(store: Path) -> list[Run]:
     client = mlflow.MlflowClient(f"sqlite:///{store}/mlflow.db")
-    ids = [one.experiment_id for one in client.search_experiments()]
+    training = [one for one in client.search_experiments() if not one.name.endswith("-reports")]
+    ids = [one.experiment_id for one in training]
     return list(client.search_runs(ids, order_by=["attributes.start_time"]))
 
 

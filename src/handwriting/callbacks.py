@@ -22,14 +22,16 @@ class SeedEpoch(keras.callbacks.Callback):
     Args:
         seed: the run's seed, from 0 to 2**32 - 1.
         epoch: the variable that the training batches read.
+        first: what Keras's epoch 0 counts as.
     """
 
-    def __init__(self, seed: int, epoch: tf.Variable):
+    def __init__(self, seed: int, epoch: tf.Variable, first: int = 0):
         super().__init__()
-        self.seed, self.epoch = seed, epoch
+        self.seed, self.epoch, self.first = seed, epoch, first
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Set the order's key and every generator's state."""
+        epoch += self.first
         self.epoch.assign(epoch)
         states = [v for v in self.model.variables if v.name == "seed_generator_state"]
         for index, state in enumerate(states):

@@ -49,11 +49,16 @@ class Claim:
 
 
 @contextmanager
-def claim(cfg: DictConfig, fingerprint: str) -> Iterator[Claim]:
+def claim(cfg: DictConfig, fingerprint: str, wait: bool = False) -> Iterator[Claim]:
     """Lock a config's run against other processes, and find out how far it is.
 
+    Args:
+        cfg: a checked config.
+        fingerprint: what it is known by.
+        wait: wait for another process that works on it, however long it takes.
+
     Raises:
-        UserError: another process works on it.
+        UserError: another process works on it, and `wait` is False.
     """
     experiment_id = open_store(cfg.tracking)
     lock = lock_of(cfg.tracking.uri, experiment_id, fingerprint)
@@ -61,10 +66,13 @@ def claim(cfg: DictConfig, fingerprint: str) -> Iterator[Claim]:
         # 2 s: to list runs, a process holds their locks for a moment.
         lock.acquire(timeout=2)
     except Timeout:
-        raise UserError(
-            f"the run with fingerprint {fingerprint} is live in another process, and is left to it. "
-            "Wait for it, or end that process"
-        ) from None
+        if not wait:
+            raise UserError(
+                f"the run with fingerprint {fingerprint} is live in another process, and is left to it. "
+                "Wait for it, or end that process"
+            ) from None
+        log.info("waits for the run with fingerprint %s, which another process works on", fingerprint)
+        lock.acquire()
     try:
         yield _find(experiment_id, fingerprint, cfg.force)
     finally:

@@ -1,5 +1,6 @@
 """The typed schema of the configuration, and what of it is refused before TensorFlow is imported."""
 
+import copy
 import hashlib
 import json
 import math
@@ -22,6 +23,7 @@ class DataConfig:
     path: str = MISSING
     sha256: str | None = None
     validation_size: int = MISSING
+    validation_on_test: bool = False
     limit_train: int | None = None
     limit_test: int | None = None
 
@@ -35,6 +37,13 @@ class TrackingConfig:
 
 
 @dataclass
+class StartConfig:
+    """What the run goes on from: the weights of a run with another optimizer, or random ones for None."""
+
+    optimizer: dict[str, Any] | None = None
+
+
+@dataclass
 class Config:
     """All that determines a run. `optimizer` and `model` are open: they are passed to their `_target_`."""
 
@@ -42,6 +51,7 @@ class Config:
     model: dict[str, Any] = MISSING
     data: DataConfig = MISSING
     tracking: TrackingConfig = MISSING
+    start: StartConfig = MISSING
     batch_size: int = MISSING
     epochs: int = MISSING
     seed: int = MISSING
@@ -88,6 +98,7 @@ def check_config(cfg: DictConfig) -> None:
         ("", cfg, Config),
         ("data.", cfg.get("data"), DataConfig),
         ("tracking.", cfg.get("tracking"), TrackingConfig),
+        ("start.", cfg.get("start"), StartConfig),
     ):
         keys = [f"{prefix}{field.name}" for field in fields(schema)]
         found = [f"{prefix}{key!s}" for key in node or ()]
@@ -99,14 +110,14 @@ def check_config(cfg: DictConfig) -> None:
     if missing:
         raise UserError(f"{missing[0]} has no value. Give one: {missing[0]}=VALUE")
     values = flatten(cfg)
-    for key, (right, test) in _RANGES.items():
-        if key not in values:
+    for key, value in values.items():
+        right, test = _RANGES.get(key.removeprefix("start."), ("", None))
+        if test is None:
             continue
-        value = values[key]
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if not (is_number or value is None) or not _holds(test, value):
             raise UserError(f"{key} must be {right}. Received: {value}")
-    for group in ("optimizer", "model"):
+    for group in ("optimizer", "model", *(["start.optimizer"] if cfg.start.optimizer else [])):
         if not isinstance(values.get(f"{group}._target_"), str):
             raise UserError(f"{group}._target_ must name a function or class. Received: none")
     scheme = urlsplit(cfg.tracking.uri).scheme
@@ -117,6 +128,15 @@ def check_config(cfg: DictConfig) -> None:
         )
     if not cfg.tracking.experiment_name.strip():
         raise UserError("tracking.experiment_name must not be empty. Received: ''")
+
+
+def before(cfg: DictConfig) -> DictConfig | None:
+    """Return the config of the run whose weights this one starts from; None where they are random."""
+    if cfg.start.optimizer is None:
+        return None
+    first = copy.deepcopy(cfg)
+    first.optimizer, first.start.optimizer, first.force = cfg.start.optimizer, None, False
+    return first
 
 
 def _holds(test: Any, value: Any) -> bool:

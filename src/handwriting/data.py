@@ -40,7 +40,8 @@ class Digits:
 def load_digits(cfg: DataConfig, seed: int) -> Digits:
     """Read, check and split a data set.
 
-    The validation part is drawn from the training images, the same share of each digit, by `seed`.
+    The validation part is drawn from the training images, the same share of each digit, by `seed`; or it is
+    the test part, where `validation_on_test` says so.
 
     Raises:
         UserError: the file or the sizes asked of it do not fit; says what was expected and found.
@@ -51,6 +52,9 @@ def load_digits(cfg: DataConfig, seed: int) -> Digits:
     from sklearn.model_selection import train_test_split
 
     labels = arrays["y_train"]
+    test = Split(arrays["x_test"][: cfg.limit_test], arrays["y_test"][: cfg.limit_test])
+    if cfg.validation_on_test and cfg.limit_train is None:
+        return Digits(Split(arrays["x_train"], labels), test, test, digest)
     train, validation = train_test_split(
         np.arange(len(labels)),
         train_size=cfg.limit_train or len(labels) - cfg.validation_size,
@@ -60,8 +64,10 @@ def load_digits(cfg: DataConfig, seed: int) -> Digits:
     )
     return Digits(
         train=Split(arrays["x_train"][train], labels[train]),
-        validation=Split(arrays["x_train"][validation], labels[validation]),
-        test=Split(arrays["x_test"][: cfg.limit_test], arrays["y_test"][: cfg.limit_test]),
+        validation=test
+        if cfg.validation_on_test
+        else Split(arrays["x_train"][validation], labels[validation]),
+        test=test,
         sha256=digest,
     )
 

@@ -3,34 +3,37 @@
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import hydra
 import keras
+import mlflow
+import numpy as np
 import tensorflow as tf
 from omegaconf import DictConfig, OmegaConf
 
+from handwriting.analysis.figures import MISTAKES, mistakes
 from handwriting.callbacks import SeedEpoch, StopAtNan, TrackEpochs
 from handwriting.checkpoint import Checkpoints, weights_digest
 from handwriting.claim import Claim, checkpoints_folder, joined
 from handwriting.config import cores, flatten
-from handwriting.data import CLASSES, Digits
+from handwriting.data import CLASSES, Digits, Split
 from handwriting.errors import UserError, redact
+from handwriting.palette import color_of
 from handwriting.pipeline import evaluation_batches, input_shape, training_batches
 from handwriting.provenance import command_line, git_state, machine_tags
-from handwriting.store import ROOT
 from handwriting.tracking import Run, tracked_run
 
 log = logging.getLogger(__name__)
 
-# Told apart by the colour-blind too (Okabe and Ito 2008).
-COLORS = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#0072B2", "#D55E00")
-
 STEPS_PER_EXECUTION = 32  # of the batches that TensorFlow runs before Python has a turn
 
 
-def fit_and_track(cfg: DictConfig, digits: Digits, choices: dict[str, str], claim: Claim, sweep: str) -> None:
-    """Train `cfg.model` with `cfg.optimizer` and store all of it as one run, new or gone on with.
+def fit_and_track(
+    cfg: DictConfig, digits: Digits, choices: dict[str, str], claim: Claim, sweep: str, start: str = ""
+) -> str:
+    """Train `cfg.model` with `cfg.optimizer`, store all of it as one run, new or gone on with; return its id.
 
     Args:
         cfg: a checked config.
@@ -38,9 +41,12 @@ def fit_and_track(cfg: DictConfig, digits: Digits, choices: dict[str, str], clai
         choices: the chosen member of each config group, such as {"optimizer": "adam"}.
         claim: the right to the run.
         sweep: the name of the sweep that the run belongs to; empty for a run of its own.
+        start: the id of the run whose weights this one starts from; empty for random ones.
     """
     threads = set_threads(cfg.threads)
     model = build_model(cfg)
+    if start:
+        model.set_weights(mlflow.keras.load_model(f"runs:/{start}/model").get_weights())
     code, diff = git_state()
     tags = {
         "fingerprint": claim.fingerprint,
@@ -54,8 +60,10 @@ def fit_and_track(cfg: DictConfig, digits: Digits, choices: dict[str, str], clai
         **machine_tags(),
         **({"sweep": sweep} if sweep else {}),
         **({"repeats": claim.repeats} if claim.repeats else {}),
+        **({"starts_from": start} if start else {}),
     }
-    name = f"{choices['optimizer']} {choices['model']} seed {cfg.seed}"
+    after = f" {choices['start']}" if start else ""
+    name = f"{choices['optimizer']} {choices['model']}{after} seed {cfg.seed}"
     run_id = claim.run.info.run_id if claim.run else None
     with tracked_run(claim.experiment_id, name, tags, run_id) as run:
         checkpoints = Checkpoints(checkpoints_folder(cfg.tracking.uri, run.id), claim.fingerprint)
@@ -72,19 +80,13 @@ def fit_and_track(cfg: DictConfig, digits: Digits, choices: dict[str, str], clai
         run.log_dataset(choices["data"], cfg.data.path, digits.train, digits.sha256)
         if saved:
             saved.restore(model)
-        train(model, cfg, digits, TrackEpochs(run, checkpoints, history, cfg.epochs))
+        # A bar with the time left; not in a sweep, where several jobs write to one terminal.
+        verbose = 1 if sys.stdout.isatty() and not sweep else 0
+        train(model, cfg, digits, [TrackEpochs(run, checkpoints, history, cfg.epochs)], len(history), verbose)
         if "test_accuracy" not in run.metrics:
-            scores = model.evaluate(evaluation_batches(digits.test), verbose=0, return_dict=True)
-            last = {f"test_{key}": float(value) for key, value in scores.items()}
-            last["training_seconds"] = sum(epoch["epoch_seconds"] for epoch in history)
-            run.log_metrics(last, step=cfg.epochs - 1)
+            test(model, digits.test, run, cfg.epochs - 1, sum(epoch["epoch_seconds"] for epoch in history))
     checkpoints.remove()
-
-
-def color_of(optimizer: str) -> str:
-    """Return the colour of an optimizer's curves in the UI, which else takes one by chance for each run."""
-    names = sorted(path.stem for path in (ROOT / "conf" / "optimizer").glob("*.yaml"))
-    return COLORS[names.index(optimizer) % len(COLORS)]
+    return run.id
 
 
 def set_threads(threads: int | None) -> int:
@@ -130,20 +132,38 @@ def _instantiate(group: str, node: DictConfig, more: dict) -> Any:
 
 
 def train(
-    model: keras.Model, cfg: DictConfig, digits: Digits, tracker: TrackEpochs
+    model: keras.Model,
+    cfg: DictConfig,
+    digits: Digits,
+    callbacks: Sequence[keras.callbacks.Callback],
+    trained: int = 0,
+    verbose: int = 0,
 ) -> keras.callbacks.History:
-    """Fit the model for the epochs that the tracker's history does not have yet; return Keras's history."""
+    """Fit the model for the epochs after the first `trained` ones; return Keras's history of them."""
     epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
+    # A run that goes on from another's weights does not see that one's order of examples again.
+    seed_epoch = SeedEpoch(cfg.seed, epoch, first=cfg.epochs if cfg.start.optimizer else 0)
     return model.fit(
         training_batches(digits.train, cfg.batch_size, cfg.seed, epoch),
         validation_data=evaluation_batches(digits.validation),
-        initial_epoch=len(tracker.past),
+        initial_epoch=trained,
         epochs=cfg.epochs,
         shuffle=False,  # the batches are shuffled already
-        # A bar with the time left; not in a sweep, where several jobs write to one terminal.
-        verbose=1 if sys.stdout.isatty() and not tracker.run.tags.get("sweep") else 0,
-        callbacks=[SeedEpoch(cfg.seed, epoch), StopAtNan(cfg.optimizer.get("learning_rate")), tracker],
+        verbose=verbose,
+        callbacks=[seed_epoch, StopAtNan(cfg.optimizer.get("learning_rate")), *callbacks],
     )
+
+
+def test(model: keras.Model, split: Split, run: Run, step: int, seconds: float) -> None:
+    """Read the test set, once: store its loss and accuracy and a picture of what the model got wrong."""
+    # Not `predict`: it would trace a function anew for each run of a sweep, and warn of that.
+    outputs = [model(images, training=False) for images, _ in evaluation_batches(split)]
+    probabilities = np.concatenate(outputs)
+    predicted = probabilities.argmax(axis=1)
+    losses = np.asarray(keras.losses.sparse_categorical_crossentropy(split.y, probabilities))
+    run.log_figure(mistakes(split.x, split.y, predicted, run.name), MISTAKES)
+    metrics = {"test_loss": float(losses.mean()), "test_accuracy": float((predicted == split.y).mean())}
+    run.log_metrics(metrics | {"training_seconds": seconds}, step)
 
 
 def log_setting(run: Run, cfg: DictConfig, choices: dict[str, str], model: keras.Model, diff: str) -> None:

@@ -1,4 +1,4 @@
-"""The end of a sweep on the screen: a table of all its jobs, and what opens them in the UI."""
+"""The jobs of a sweep on the screen: a table with the status of each."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -17,8 +17,8 @@ METRICS = ("val_accuracy", "test_accuracy", "test_loss")
 
 def print_summary(
     tracking: TrackingConfig, sweep: str, jobs: Mapping[str, Sequence[str]], seconds: float
-) -> None:
-    """Print every job of a sweep with its status, whether or not it got as far as the store.
+) -> pd.DataFrame:
+    """Print every job of a sweep with its status, stored or not, and return the table.
 
     Args:
         tracking: where the sweep's runs are stored.
@@ -34,7 +34,7 @@ def print_summary(
     print(table.to_string(index=False, na_rep="-", float_format=lambda x: f"{x:.4f}"))
     if (table["status"] == "INTERRUPTED").any():
         print("\nINTERRUPTED: the process is gone. The same command goes on; make orphans marks it KILLED")
-    print("\nside by side, in curves: make ui")
+    return table
 
 
 def runs_of_sweep(experiment_id: str, sweep: str) -> list[Run]:

@@ -25,6 +25,7 @@ from handwriting.store import BUSY_SECONDS, check_store, sqlite_path, store_fold
 
 if TYPE_CHECKING:
     import keras
+    from matplotlib.figure import Figure
 
 
 @event.listens_for(Engine, "before_cursor_execute", retval=True)
@@ -122,6 +123,10 @@ class Run:
     def log_text(self, text: str, file: str) -> None:
         """Store a text as an artifact."""
         self._client.log_text(self.id, text, file)
+
+    def log_figure(self, figure: "Figure", file: str) -> None:
+        """Store a picture as an artifact."""
+        self._client.log_figure(self.id, figure, file)
 
     def log_dataset(self, name: str, path: str, split: Split, sha256: str) -> None:
         """Store what the run was trained on, with the digest of all of it."""

@@ -15,8 +15,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from handwriting import sweep
-from handwriting.config import check_config, fingerprint, flatten, identity, register
-from handwriting.data import load_digits
+from handwriting.config import before, check_config, fingerprint, flatten, identity, register
+from handwriting.data import Digits, load_digits
 from handwriting.errors import explain
 from handwriting.store import ROOT, check_store
 
@@ -33,19 +33,41 @@ def run(cfg: DictConfig) -> None:
 
     # Here, not at the top: MLflow takes 2 s to import and TensorFlow 5 to 12, and a mistake is answered at
     # once.
-    from handwriting.claim import claim
     from handwriting.tracking import store_errors
 
-    with store_errors(cfg.tracking.uri), claim(cfg, fingerprint(identity(cfg, digits.sha256))) as claimed:
-        if claimed.finished:
+    chosen = HydraConfig.get().runtime.choices
+    choices = {name: chosen[name] for name in ("optimizer", "model", "data", "start")}
+    first = before(cfg)
+    with store_errors(cfg.tracking.uri):
+        start = ""
+        if first is not None:
+            own = {"optimizer": chosen["optimizer@start.optimizer"], "start": "fresh"}
+            start = run_once(first, digits, {**choices, **own}, wait=True)
+        run_once(cfg, digits, choices, start)
+
+
+def run_once(
+    cfg: DictConfig, digits: Digits, choices: dict[str, str], start: str = "", wait: bool = False
+) -> str:
+    """Train what is not trained yet; return the id of its run.
+
+    Args:
+        cfg: a checked config.
+        digits: the data that it names.
+        choices: the chosen member of each config group.
+        start: the id of the run whose weights it starts from; empty for random ones.
+        wait: wait for another process that works on it, instead of leaving it to that.
+    """
+    from handwriting.claim import claim
+
+    with claim(cfg, fingerprint(identity(cfg, digits.sha256)), wait) as claimed:
+        if claimed.run and claimed.finished:
             claimed.keep(sweep.current())
-            return
+            return claimed.run.info.run_id
         with stderr_muted():
             from handwriting.fit import fit_and_track
 
-        choices = HydraConfig.get().runtime.choices
-        groups = {name: choices[name] for name in ("optimizer", "model", "data")}
-        fit_and_track(cfg, digits, groups, claimed, sweep.current())
+        return fit_and_track(cfg, digits, choices, claimed, sweep.current(), start)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from handwriting.sweep import JobsFailed, check_jobs, name_of, named
 
 
 class TrackedSweeper(BasicSweeper):
-    """Hydra's own sweeper, with a check of all jobs before the first and a table after the last.
+    """Hydra's own sweeper, with a check of all jobs before the first, and a table and the report at the end.
 
     Not a Hydra callback: of those, Hydra turns errors into warnings, and it calls none after a job failed.
     """
@@ -48,7 +48,12 @@ class TrackedSweeper(BasicSweeper):
                 returned = [job for batch in super().sweep(arguments) for job in batch]
         finally:
             jobs = {fingerprint(one): job for one, job in zip(identities, overrides, strict=True)}
-            print_summary(tracking, name, jobs, time.perf_counter() - started)
+            table = print_summary(tracking, name, jobs, time.perf_counter() - started)
+        if (table["status"] == "FINISHED").any():
+            from handwriting.report import report
+
+            report(tracking.uri, name)
+        print("\nside by side, in curves: make ui")
         if any(job.return_value for job in returned):
             raise JobsFailed
         return returned
