@@ -115,16 +115,19 @@ def test_a_value_at_the_edge_of_its_range_is_accepted(key: str, value: object) -
         ("tracking.experiment_name=' '", r"^tracking\.experiment_name must not be empty"),
         ("epochs=???", r"^epochs has no value\. Give one: epochs=VALUE$"),
         ("optimizer._target_=null", r"^optimizer\._target_ must name a function or class"),
+        ("start=after_rmsprop start.optimizer.rho=1", r"^start\.optimizer\.rho must be from 0 to below 1"),
     ],
 )
 def test_what_no_schema_sees_is_refused_too(override: str, message: str) -> None:
-    cfg = compose(override)
+    words = [override] if "'" in override else override.split()
+    cfg = compose(*words)
     with pytest.raises(UserError, match=message):
         check_config(cfg)
 
 
 def fingerprint_of(*overrides: str, data: str = "digest") -> str:
-    return fingerprint(identity(compose(*overrides), data))
+    words = [word for override in overrides for word in override.split()]
+    return fingerprint(identity(compose(*words), data))
 
 
 @pytest.mark.parametrize(
@@ -157,6 +160,9 @@ def test_what_changes_no_result_changes_no_fingerprint(one: str, other: str) -> 
         ("batch_size=32", "batch_size=64"),
         ("data.validation_size=5000", "data.validation_size=5001"),
         ("data.limit_train=null", "data.limit_train=1000"),
+        ("data.validation_on_test=false", "data.validation_on_test=true"),
+        ("start=fresh", "start=after_rmsprop"),
+        ("start=after_rmsprop", "start=after_rmsprop start.optimizer.learning_rate=0.01"),
     ],
 )
 def test_what_changes_a_result_changes_the_fingerprint(one: str, other: str) -> None:

@@ -72,6 +72,14 @@ def test_the_validation_split_holds_the_same_share_of_each_digit(
         assert np.abs(np.bincount(part.y, minlength=10) - proportional).max() <= 1
 
 
+def test_validation_may_be_the_test_set_as_in_the_notebook(everything: Digits) -> None:
+    whole = load_digits(data_config("data.validation_on_test=true"), seed=0)
+    assert (len(whole.train), len(whole.validation)) == (60_000, 10_000)
+    np.testing.assert_array_equal(whole.validation.x, everything.test.x)
+    few = load_digits(data_config("data.validation_on_test=true", "data.limit_train=100"), seed=0)
+    assert (len(few.train), len(few.validation)) == (100, 10_000)
+
+
 def test_the_split_is_that_of_its_seed(digits: Digits) -> None:
     again, other = (load_digits(data_config(*SMALL), seed) for seed in (0, 1))
     for part in ("train", "validation"):

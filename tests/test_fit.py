@@ -1,4 +1,5 @@
 import itertools
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from conftest import CHOICES, CONF, SMALL, compose, fit_tracked, runs_in
 from handwriting.callbacks import SeedEpoch, TrackEpochs
 from handwriting.checkpoint import Checkpoints, weights_digest
-from handwriting.config import flatten
+from handwriting.config import before, flatten
 from handwriting.data import Digits, Split
 from handwriting.errors import UserError
 from handwriting.fit import build_model, log_setting, set_threads, train
@@ -24,6 +25,7 @@ from handwriting.pipeline import evaluation_batches, input_shape, training_batch
 from handwriting.provenance import command_line
 from handwriting.store import ROOT
 from handwriting.tracking import open_store, tracked_run
+from handwriting.train import run_once
 
 MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
 OPTIMIZERS = sorted(path.stem for path in (CONF / "optimizer").glob("*.yaml"))
@@ -348,6 +350,61 @@ def test_the_same_config_ends_in_the_same_weights(digits: Digits, request: pytes
         assert ends[0].tags[tag] == ends[1].tags[tag] != other.tags[tag]
     seconds = {"epoch_seconds", "training_seconds"}
     assert all(ends[0].metrics[key] == ends[1].metrics[key] for key in ends[0].metrics.keys() - seconds)
+
+
+def test_a_run_after_another_goes_on_from_its_weights_and_to_other_orders(
+    digits: Digits, request: pytest.FixtureRequest
+) -> None:
+    small = ("model=mlp", "model.units=32", "epochs=2", "optimizer.learning_rate=0.01")
+    cfg = experiment(request, *small, "optimizer=adam", "start=after_rmsprop")
+    first = before(cfg)
+    assert first is not None
+    assert first.optimizer == compose("optimizer=rmsprop").optimizer
+    assert before(first) is None
+    choices = {"model": "mlp", "data": "mnist"}
+    start = run_once(first, digits, {**choices, "optimizer": "rmsprop", "start": "fresh"})
+    run_once(cfg, digits, {**choices, "optimizer": "adam", "start": "after_rmsprop"}, start)
+    second, one = runs_in(cfg.tracking)
+    assert (second.info.run_name, one.info.run_name) == (
+        "adam mlp after_rmsprop seed 0",
+        "rmsprop mlp seed 0",
+    )
+    assert second.data.tags["weights.initial"] == one.data.tags["weights.final"]
+    assert second.data.tags["starts_from"] == start == one.info.run_id
+    assert second.data.params["start"] == "after_rmsprop"
+
+    epoch = tf.Variable(0, dtype=tf.int64)
+    seeding = SeedEpoch(0, epoch, first=2)
+    seeding.set_model(build_model(cfg))
+    seeding.on_epoch_begin(1)
+    assert int(epoch) == 3, "the order of an epoch that the first run has not seen"
+
+
+def test_a_clock_that_jumps_back_loses_no_point(
+    digits: Digits, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cfg = experiment(request, "model=mlp", "model.units=32", "epochs=4")
+    begin = TrackEpochs.on_epoch_begin
+
+    def stop_at_2(self: TrackEpochs, epoch: int, logs: Any = None) -> None:
+        if epoch == 2:
+            raise KeyboardInterrupt
+        begin(self, epoch, logs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrackEpochs, "on_epoch_begin", stop_at_2)
+        with pytest.raises(KeyboardInterrupt):
+            fit_tracked(cfg, digits)
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() - 86_400)
+    fit_tracked(cfg, digits)
+    (run,) = runs_in(cfg.tracking)
+    assert run.info.status == "FINISHED"
+    for metric in ("loss", "val_accuracy"):
+        stored = points(run.info.run_id, metric)
+        assert sorted(step for step, _ in stored) == [0, 1, 2, 3]
+        assert run.data.metrics[metric] == dict(stored)[3], "the last epoch's, not the latest clock's"
+    assert run.data.metrics["epoch_seconds"] > 0
 
 
 def test_both_optimizers_start_from_the_same_weights() -> None:

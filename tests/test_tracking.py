@@ -1,17 +1,25 @@
 import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+import time
 from contextlib import closing, suppress
 from pathlib import Path
 
 import mlflow
+import numpy as np
 import pytest
 from mlflow.entities import Run
 
 from conftest import runs_in
 from handwriting.claim import joined
 from handwriting.config import TrackingConfig
+from handwriting.data import Split
 from handwriting.errors import UserError, redact
+from handwriting.store import check_store
 from handwriting.summary import runs_of_sweep, table_of_jobs
-from handwriting.tracking import open_store, tracked_run
+from handwriting.tracking import creating, open_store, tracked_run
 
 
 @pytest.fixture
@@ -109,6 +117,46 @@ def test_a_new_store_lets_readers_and_a_writer_work_side_by_side(tmp_path: Path)
         assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         places = database.execute("SELECT artifact_location FROM experiments WHERE name = 'first'").fetchall()
     assert places == [(f"file://{tmp_path}/new/artifacts",)]
+
+
+def test_a_data_set_is_made_by_one_process_at_a_time(tracking: TrackingConfig) -> None:
+    """MLflow looks whether it is there and then makes it: of two jobs of a first sweep, one failed."""
+    images = Split(np.zeros((1, 28, 28), np.uint8), np.zeros(1, np.int32))
+    held, made = threading.Event(), []
+
+    def make() -> None:
+        with creating(tracking.uri):
+            held.set()
+            time.sleep(1)
+            made.append("by another")
+
+    with tracked_run(open_store(tracking), "run", {}) as run:
+        threading.Thread(target=make).start()
+        held.wait()
+        run.log_dataset("mnist", "mnist.npz", images, "0" * 64)
+        assert made, "it waits for whoever makes something"
+    (stored,) = runs_in(tracking)
+    assert stored.inputs is not None
+    assert [one.dataset.digest for one in stored.inputs.dataset_inputs] == ["0" * 16]
+
+
+def test_a_store_that_may_only_be_read_is_refused_and_left_as_it_was() -> None:
+    # Root may write everywhere, so as somebody else, who must be able to get at the folder.
+    code = (
+        "import os, sys; from handwriting.store import check_store; "
+        "os.getuid() or os.setuid(65534); check_store(sys.argv[1])"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "mlflow.db"
+        check_store(f"sqlite:///{path}")
+        before = path.read_bytes()
+        path.chmod(0o444)
+        Path(folder).chmod(0o555)
+        command = [sys.executable, "-c", code, f"sqlite:///{path}"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        Path(folder).chmod(0o755)
+        assert "cannot be written (attempt to write a readonly database). Make it writable" in done.stderr
+        assert path.read_bytes() == before
 
 
 def test_a_deleted_experiment_is_refused_with_the_way_out(tracking: TrackingConfig) -> None:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from textwrap import shorten
 from typing import Any
 
 import mlflow
@@ -74,7 +75,7 @@ def table_of_jobs(
             row |= {name: run.data.metrics.get(name) for name in METRICS}
             row["minutes"] = run.data.metrics.get("training_seconds", math.nan) / 60
             row["run"] = run.info.run_id[:8]
-            row["failure"] = run.data.tags.get("failure")
+            row["failure"] = shorten(run.data.tags["failure"], 100) if "failure" in run.data.tags else None
         rows.append(row)
     table = pd.DataFrame(rows, columns=[*varies, "status", *METRICS, "minutes", "run", "failure"])
     return table.astype(dict.fromkeys([*METRICS, "minutes"], float)).dropna(axis="columns", how="all")

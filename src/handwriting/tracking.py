@@ -60,23 +60,19 @@ def store_errors(uri: str) -> Iterator[None]:
 def open_store(tracking: TrackingConfig) -> str:
     """Create the database and the experiment where they are missing; return the experiment's id.
 
-    MLflow does neither safely when several processes start at once: one at a time holds a lock here.
-
     Raises:
         UserError: the store cannot be written, or the experiment was deleted.
     """
     check_store(tracking.uri)
     mlflow.set_tracking_uri(tracking.uri)
-    folder = store_folder(tracking.uri)
-    folder.mkdir(parents=True, exist_ok=True)
     name = tracking.experiment_name
-    with FileLock(folder / ".mlflow.lock"):
+    with creating(tracking.uri):
         client = mlflow.MlflowClient()
         experiment = client.get_experiment_by_name(name)
         if experiment is None:
             # A server decides itself where its artifacts go.
             local = sqlite_path(tracking.uri) is not None
-            location = (folder / "artifacts").as_uri() if local else None
+            location = (store_folder(tracking.uri) / "artifacts").as_uri() if local else None
             return client.create_experiment(name, artifact_location=location)
     if experiment.lifecycle_stage == "deleted":
         raise UserError(
@@ -84,6 +80,17 @@ def open_store(tracking: TrackingConfig) -> str:
             f"-x {experiment.experiment_id}), or name another: tracking.experiment_name=NAME"
         )
     return experiment.experiment_id
+
+
+def creating(uri: str) -> FileLock:
+    """Return the lock that a process holds while it makes a database, an experiment or a data set.
+
+    MLflow looks whether there is one and then makes it, in two steps: of several processes that start at
+    once, all but one would fail.
+    """
+    folder = store_folder(uri)
+    folder.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder / ".mlflow.lock")
 
 
 class Run:
@@ -135,7 +142,8 @@ class Run:
         dataset = numpy_dataset.from_numpy(
             split.x, source=source, targets=split.y, name=name, digest=sha256[:16]
         )
-        mlflow.log_input(dataset, context="training")
+        with creating(mlflow.get_tracking_uri()):
+            mlflow.log_input(dataset, context="training")
 
     def log_model(self, model: "keras.Model", step: int) -> None:
         """Store a trained model with its signature and the versions it needs, beside a step's metrics.
