@@ -7,6 +7,7 @@ two processes. SIGKILL meets the sweep's own process, one of its workers, or all
 command is given again, until it ends by itself. Exit code 1 where any bit, point or status differs.
 """
 
+import contextlib
 import os
 import random
 import signal
@@ -40,14 +41,23 @@ def kill(sweep: subprocess.Popen[bytes], whom: str, chance: random.Random) -> No
     own = psutil.Process(sweep.pid)
     # Sorted by age: the order is then the same each time.
     children = sorted(own.children(recursive=True), key=lambda child: child.create_time())
-    workers = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+    workers = [child for child in children if is_worker(child)]
     victims = {
         "the sweep": [own],
         "a worker": workers and [chance.choice(workers)],
         "all": [own, *children],
     }[whom]
     for victim in victims or [own]:
-        victim.send_signal(signal.SIGKILL)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            victim.send_signal(signal.SIGKILL)
+
+
+def is_worker(process: psutil.Process) -> bool:
+    """Tell whether a process is a worker that lives; one may end while it is looked at."""
+    try:
+        return "spawn_main" in " ".join(process.cmdline())
+    except psutil.NoSuchProcess:  # a zombie counts as one
+        return False
 
 
 def soak(store: Path, chance: random.Random, seconds: float) -> int:

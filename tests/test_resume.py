@@ -136,6 +136,23 @@ def test_sweep_with_a_killed_worker_keeps_the_others_and_goes_on(
     assert result(tmp_path, seed0) == result(killed[0], runs(killed[0])[1])
 
 
+def test_ctrl_c_ends_a_parallel_sweep_in_order(tmp_path: Path) -> None:
+    """The terminal sends it to the sweep and to its workers; the sweep then tells them once more."""
+    sweep = ["-m", "handwriting.train", "-m", "seed=0,1", *TINY, "epochs=500", "hydra.launcher.jobs=2"]
+    environment = os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db"}
+    with subprocess.Popen(
+        command(*sweep), env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    ) as process:  # fmt: skip
+        wait_for(lambda: len({path.parent for path in tmp_path.glob("checkpoints/*/epoch-*")}) == 2)
+        os.killpg(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "Traceback" not in err
+    assert out.count("KILLED") == 2
+    assert {run.info.status for run in runs(tmp_path)} == {"KILLED"}
+
+
 def wait_for(look: Any, seconds: float = 90) -> Any:
     """Return what `look` finds, when it finds something."""
     deadline = time.monotonic() + seconds
@@ -177,22 +194,44 @@ def test_live_run_is_left_alone_and_orphan_is_marked(tmp_path: Path) -> None:
     assert [run.info.status for run in runs(tmp_path)] == ["KILLED"]
 
 
+TWENTY = """
+import multiprocessing, sys
+import numpy as np
+import mlflow.store.tracking.sqlalchemy_store
+from handwriting import tracking
+from handwriting.config import TrackingConfig
+from handwriting.data import Split
+
+def work(number, together):
+    together.wait()
+    experiment = tracking.open_store(TrackingConfig(sys.argv[1], "race"))
+    with tracking.tracked_run(experiment, "run", {"fingerprint": str(number)}) as run:
+        run.log_epoch({"loss": 1}, 0)
+        together.wait()
+        run.log_dataset("mnist", "mnist.npz", Split(np.zeros((1, 28, 28), "uint8"), np.zeros(1)), "0" * 64)
+
+context = multiprocessing.get_context("fork")  # imported once, so they start at once
+together = context.Barrier(20)
+processes = [context.Process(target=work, args=(number, together)) for number in range(20)]
+for process in processes:
+    process.start()
+for process in processes:
+    process.join(120)
+sys.exit(sum(process.exitcode != 0 for process in processes))
+"""
+
+
 def test_twenty_processes_on_an_empty_store_make_twenty_runs(tmp_path: Path) -> None:
-    """What races is the store: each process opens it, makes its run and ends."""
-    code = (
-        "import sys; from handwriting.config import TrackingConfig; from handwriting import tracking;"
-        f"t = TrackingConfig('sqlite:///{tmp_path}/mlflow.db', 'race');"
-        "e = tracking.open_store(t)\n"
-        "with tracking.tracked_run(e, 'run', {'fingerprint': sys.argv[1]}) as r: r.log_epoch({'loss': 1}, 0)"
+    """What races is the store: each process opens it, makes its run, names its data set and ends."""
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    done = subprocess.run(
+        command("-c", TWENTY, uri), capture_output=True, text=True, check=False, timeout=300
     )
-    processes = [
-        subprocess.Popen(command("-c", code, str(i)), stderr=subprocess.PIPE, text=True) for i in range(20)
-    ]
-    errors = [process.communicate(timeout=300)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0] * 20, errors
+    assert done.returncode == 0, done.stderr
     found = runs(tmp_path)
     assert len({run.data.tags["fingerprint"] for run in found}) == 20
     assert {run.info.status for run in found} == {"FINISHED"}
+    assert all(run.inputs and len(run.inputs.dataset_inputs) == 1 for run in found)
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
     race = client.get_experiment_by_name("race")
     assert race is not None

@@ -27,6 +27,9 @@ from handwriting.tracking import Run, tracked_run
 
 log = logging.getLogger(__name__)
 
+# A worker builds a model for each of its runs, and of the fifth on TensorFlow warns that it traces anew.
+tf.get_logger().addFilter(lambda record: "triggered tf.function retracing" not in record.getMessage())
+
 STEPS_PER_EXECUTION = 32  # of the batches that TensorFlow runs before Python has a turn
 
 

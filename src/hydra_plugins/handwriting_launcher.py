@@ -141,14 +141,15 @@ def work(
             )
             result.cfg = result.hydra_cfg = None  # plug-ins' types cannot be sent: Hydra imports them twice
             connection.send(result)
-    except EOFError:
+    except (EOFError, BrokenPipeError):  # closed while it waited, or while it worked
         pass
 
 
 def _end_once(number: int, frame: object) -> None:
     """End this process in order, undisturbed by a second signal: Ctrl-C and the sweep both send one."""
     for other in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(other, signal.SIG_IGN)
+        # Not SIG_IGN: of a signal that is under way already, Python would complain with a traceback.
+        signal.signal(other, lambda *_: None)
     sys.exit(128 + number)
 
 
