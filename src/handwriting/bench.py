@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from handwriting.contestants import CONTESTANTS
 from handwriting.provenance import machine_tags
 from handwriting.store import ROOT
 
 OPTIMIZERS = ("rmsprop", "adam")
-CONTESTANTS = ("notebook", "autolog", "ours", "untracked")
 RATIOS = (("ours", "notebook"), ("autolog", "notebook"), ("ours", "untracked"))
 
 
@@ -28,7 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m handwriting.bench", description=__doc__)
     parser.add_argument("--images", type=int, default=10_000, help="training images of an epoch")
     parser.add_argument("--rounds", type=int, default=5, help="epochs of each contestant")
-    parser.add_argument("--only", nargs="+", choices=CONTESTANTS, default=CONTESTANTS)
+    parser.add_argument("--only", nargs="+", choices=CONTESTANTS, default=list(CONTESTANTS))
     parser.add_argument("--optimizers", nargs="+", default=OPTIMIZERS)
     parser.add_argument("--out", type=Path, default=ROOT / "mlruns" / "bench")
     arguments = parser.parse_args()

@@ -30,7 +30,7 @@ def main() -> None:
 
 def notebook(optimizer: str, images: int, folder: Path) -> Epoch:
     """Set up the notebook's code as it stands there: arrays, one-hot labels, plain `fit`."""
-    os.environ.pop("TF_ENABLE_ONEDNN_OPTS")  # TensorFlow's own defaults, not this package's
+    _tensorflows_own_defaults()
     import keras
     from keras import layers
 
@@ -64,11 +64,17 @@ def notebook(optimizer: str, images: int, folder: Path) -> Epoch:
 
 def autolog(optimizer: str, images: int, folder: Path) -> Epoch:
     """Set up the notebook's code with what MLflow offers for it, in a store of its own."""
+    _tensorflows_own_defaults()  # before MLflow imports TensorFlow
     import mlflow
 
     mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
     mlflow.tensorflow.autolog(log_models=False, silent=True)
     return notebook(optimizer, images, folder)
+
+
+def _tensorflows_own_defaults() -> None:
+    """Undo what this package sets for TensorFlow, which reads it when it is imported."""
+    os.environ.pop("TF_ENABLE_ONEDNN_OPTS", None)
 
 
 def ours(optimizer: str, images: int, folder: Path) -> Epoch:
@@ -77,11 +83,13 @@ def ours(optimizer: str, images: int, folder: Path) -> Epoch:
 
     model, cfg, digits = _ours(optimizer, images, folder)
 
+    import mlflow
+
     from handwriting.callbacks import TrackEpochs
     from handwriting.fit import train
     from handwriting.tracking import Run, open_store
 
-    run_id = mlflow_run(open_store(cfg.tracking))
+    run_id = mlflow.start_run(experiment_id=open_store(cfg.tracking)).info.run_id
     history: list[dict[str, float]] = []
     checkpoints = Checkpoints(folder / "checkpoints", "bench")
     tracker = TrackEpochs(Run(run_id, "bench"), checkpoints, history, 1)
@@ -91,13 +99,6 @@ def ours(optimizer: str, images: int, folder: Path) -> Epoch:
         train(model, cfg, digits, [tracker], len(history))
 
     return epoch
-
-
-def mlflow_run(experiment_id: str) -> str:
-    """Start a run that stays open, and return its id."""
-    import mlflow
-
-    return mlflow.start_run(experiment_id=experiment_id).info.run_id
 
 
 def untracked(optimizer: str, images: int, folder: Path) -> Epoch:

@@ -1,18 +1,17 @@
 """`make analysis`: run the analysis notebook on the store, and leave the executed copy beside it."""
 
-import os
 import sys
 
 from handwriting.errors import UserError
 from handwriting.report import check_there
-from handwriting.store import DEFAULT_URI, ROOT, store_folder
+from handwriting.store import ROOT, default_uri, store_folder
 
 NOTEBOOK = ROOT / "notebooks" / "analysis.ipynb"
 
 
 def main() -> None:
     """Run it; a mistake of the user's, such as an empty store, ends in one line and exit code 1."""
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+    uri = default_uri()
     try:
         check_there(uri)
 

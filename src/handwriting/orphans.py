@@ -1,7 +1,6 @@
 """`make orphans`: mark runs as KILLED that are RUNNING in the store while no process works on them."""
 
 import argparse
-import os
 import platform
 import sys
 
@@ -10,14 +9,14 @@ from mlflow.entities import Run
 
 from handwriting.claim import is_live
 from handwriting.errors import UserError
-from handwriting.store import DEFAULT_URI, check_store
+from handwriting.store import check_store, default_uri
 from handwriting.tracking import store_errors
 
 
 def main() -> None:
     """Mark them, and name each."""
     parser = argparse.ArgumentParser(prog="python -m handwriting.orphans", description=__doc__)
-    parser.add_argument("--uri", default=os.environ.get("MLFLOW_TRACKING_URI", DEFAULT_URI))
+    parser.add_argument("--uri", default=default_uri())
     uri = parser.parse_args().uri
     try:
         with store_errors(uri):

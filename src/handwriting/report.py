@@ -2,7 +2,6 @@
 
 import argparse
 import base64
-import os
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -13,7 +12,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from handwriting.errors import UserError
-from handwriting.store import DEFAULT_URI, check_store, sqlite_path, store_folder
+from handwriting.store import REPORTS, check_store, default_uri, sqlite_path, store_folder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,7 +38,7 @@ def main() -> None:
     what.add_argument("--experiment", help="all runs of an experiment")
     parser.add_argument("--by", nargs="+", metavar="KEY", help="what was swept; default: all that differs")
     parser.add_argument("--metric", default="test_accuracy", help="what is compared; default: test_accuracy")
-    parser.add_argument("--uri", default=os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI)
+    parser.add_argument("--uri", default=default_uri())
     arguments = parser.parse_args()
     try:
         check_there(arguments.uri)
@@ -202,7 +201,7 @@ def store_report(
     from handwriting.tracking import open_store
 
     client = mlflow.MlflowClient(uri)
-    experiment_id = open_store(TrackingConfig(uri=uri, experiment_name=f"{stored.experiment}-reports"))
+    experiment_id = open_store(TrackingConfig(uri=uri, experiment_name=stored.experiment + REPORTS))
     runs = client.search_runs([experiment_id], f"tags.report = '{name}'", max_results=1)
     if runs:
         run_id = runs[0].info.run_id

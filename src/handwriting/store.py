@@ -1,5 +1,6 @@
 """Where things lie on disk, and whether they can be written. Needs no MLflow: it answers at once."""
 
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -7,8 +8,13 @@ from pathlib import Path
 from handwriting.errors import UserError
 
 ROOT = Path(__file__).parents[2]
-DEFAULT_URI = f"sqlite:///{ROOT}/mlruns/mlflow.db"
+REPORTS = "-reports"  # ends the name of an experiment that holds reports, no training runs
 BUSY_SECONDS = 120  # for which a store that another process writes to is waited for
+
+
+def default_uri() -> str:
+    """Return the store that MLFLOW_TRACKING_URI names, else the one under mlruns/."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{ROOT}/mlruns/mlflow.db"
 
 
 def sqlite_path(uri: str) -> Path | None:

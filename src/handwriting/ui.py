@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from handwriting.errors import UserError
-from handwriting.store import DEFAULT_URI, check_store
+from handwriting.store import REPORTS, check_store, default_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -27,7 +27,7 @@ def main() -> None:
     """Start MLflow's server and print the address of the latest comparison."""
     parser = argparse.ArgumentParser(prog="python -m handwriting.ui", description=__doc__)
     parser.add_argument("--port", type=int, help=f"default: the first free one from {FIRST_PORT}")
-    parser.add_argument("--uri", default=os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI)
+    parser.add_argument("--uri", default=default_uri())
     arguments = parser.parse_args()
     # However this process is told to end, its server ends too. A shell's `&` would have SIGINT ignored;
     # what `nohup` asks for is kept.
@@ -81,7 +81,7 @@ def latest_comparison(uri: str) -> str:
         first_line = str(error).partition("\n")[0]
         raise UserError(f"MLflow cannot read the store {uri}: {first_line}") from error
     # What stands in a reports experiment is about a sweep, and has no curves.
-    experiments = [one.experiment_id for one in found if not one.name.endswith("-reports")]
+    experiments = [one.experiment_id for one in found if not one.name.endswith(REPORTS)]
     newest = newest_run(client, experiments, "tags.sweep LIKE '%'") or newest_run(client, experiments)
     if newest is None:
         return ""

@@ -13,12 +13,11 @@ from sqlalchemy.engine import make_url
 
 from handwriting.analysis.remarks import COMPUTING, few
 from handwriting.errors import UserError, nearest
+from handwriting.store import REPORTS
 
 PER_EPOCH = ("val_accuracy", "val_loss", "epoch_seconds")
 # Of a run's tags, what a comparison looks at; at 10,000 runs the others take a second.
 TAGS = ("sweep", "data.sha256", "weights.initial", "git.commit", "git.dirty", *COMPUTING)
-REPORTS = "-reports"  # ends the name of an experiment that holds no training runs
-
 NOTHING = "the store has no runs. Train some: make sweep, or make quick"
 
 _EXPERIMENTS = table("experiments", *map(column, ("experiment_id", "name", "lifecycle_stage")))
@@ -87,9 +86,7 @@ def _read(connection: Connection, sweep: str | None, experiment: str | None) -> 
     is_sweep = tags.key == "sweep"
     places = pd.read_sql(
         select(runs.experiment_id, runs.start_time, tags.value.label("sweep"))
-        .select_from(
-            _RUNS.outerjoin(_KEYED["tags"], (tags.run_uuid == runs.run_uuid) & (tags.key == "sweep"))
-        )
+        .select_from(_RUNS.outerjoin(_KEYED["tags"], (tags.run_uuid == runs.run_uuid) & is_sweep))
         .where(runs.lifecycle_stage == "active"),
         connection,
     )
