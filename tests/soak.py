@@ -66,7 +66,7 @@ def soak(store: Path, chance: random.Random, seconds: float) -> int:
     for _ in range(chance.randint(1, 3)):
         sweep = start(store)
         try:
-            sweep.wait(chance.uniform(0.3, 1) * seconds)
+            sweep.wait(chance.uniform(0.4, 1) * seconds)
             break  # it was faster than the kill
         except subprocess.TimeoutExpired:
             kill(sweep, chance.choice(["the sweep", "a worker", "all"]), chance)

@@ -4,7 +4,7 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
 from pathlib import Path
 
 import mlflow
@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from mlflow.entities import Run
 
-from conftest import runs_in
-from handwriting.claim import joined
+from conftest import compose, runs_in
+from handwriting.claim import claim, joined, lock_of
 from handwriting.config import TrackingConfig
 from handwriting.data import Split
 from handwriting.errors import UserError, redact
@@ -138,6 +138,26 @@ def test_a_data_set_is_made_by_one_process_at_a_time(tracking: TrackingConfig) -
     (stored,) = runs_in(tracking)
     assert stored.inputs is not None
     assert [one.dataset.digest for one in stored.inputs.dataset_inputs] == ["0" * 16]
+
+
+@pytest.mark.parametrize("wait", [False, True])
+def test_a_run_that_another_works_on_is_refused_or_waited_for(tracking: TrackingConfig, wait: bool) -> None:
+    cfg = compose(f"tracking.experiment_name='{tracking.experiment_name}'")
+    held, made = threading.Event(), []
+
+    def work() -> None:
+        with lock_of(tracking.uri, open_store(tracking), "f" * 16):
+            held.set()
+            time.sleep(4)  # longer than a lock that is only looked at
+            made.append("by another")
+
+    other = threading.Thread(target=work)
+    other.start()
+    held.wait()
+    refusal = nullcontext() if wait else pytest.raises(UserError, match="live in another process")
+    with refusal, claim(cfg, "f" * 16, wait):
+        assert made == ["by another"]
+    other.join()
 
 
 def test_a_store_that_may_only_be_read_is_refused_and_left_as_it_was() -> None:

@@ -5,7 +5,6 @@ import base64
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -15,8 +14,6 @@ from handwriting.errors import UserError
 from handwriting.store import REPORTS, check_store, default_uri, sqlite_path, store_folder
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from handwriting.analysis.compare import Comparison
     from handwriting.analysis.read import Stored
 
@@ -79,7 +76,7 @@ def report(
         UserError: there is nothing to compare, or no such thing.
     """
     from handwriting.analysis.compare import compare
-    from handwriting.analysis.figures import figures
+    from handwriting.analysis.figures import figures, save
     from handwriting.analysis.read import read
     from handwriting.analysis.verdict import markdown, sentence
 
@@ -87,12 +84,13 @@ def report(
     comparison = compare(stored.runs, stored.epochs, by, metric, BASELINE)
     print_comparison(comparison)
     name = stored.sweep or stored.experiment
-    folder = store_folder(uri) / "reports" / name.replace("/", "-")
+    # An experiment may have any name; the folder is one in reports/, and no other.
+    folder = store_folder(uri) / "reports" / (name.replace("/", "-").lstrip(".") or "-")
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.iterdir():
         old.unlink()
     drawn = figures(comparison, stored.epochs)
-    pictures = {HEADINGS[key]: save_figure(figure, folder / key) for key, figure in drawn.items()}
+    pictures = {HEADINGS[key]: save(figure, folder / key) for key, figure in drawn.items()}
     pictures |= mistakes_of(uri, comparison)
     page = folder / "report.html"
     page.write_text(page_of(name, comparison, pictures))
@@ -100,7 +98,11 @@ def report(
     metrics = [column for column in comparison.runs if column.startswith("metrics.")]
     comparison.runs[[*columns, *metrics]].to_csv(folder / "runs.csv", index=False)
     (folder / "verdict.md").write_text(markdown(comparison, most=100_000) + "\n")
-    store_report(uri, stored, name, sentence(comparison), markdown(comparison), folder)
+
+    from handwriting.tracking import store_errors  # MLflow, 3 s: the verdict is on the screen by now
+
+    with store_errors(uri):
+        store_report(uri, stored, name, sentence(comparison), markdown(comparison), folder)
     print(f"\npage and figures: {page}")
     return page
 
@@ -120,17 +122,7 @@ def print_comparison(comparison: "Comparison") -> None:
     print(f"\n{sentence(comparison)}")
 
 
-def save_figure(figure: "Figure", path: Path) -> str:
-    """Write a figure as PNG and SVG; return the PNG in base 64."""
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png")
-    path.with_suffix(".png").write_bytes(buffer.getvalue())
-    figure.set_layout_engine("none")  # it is laid out by now
-    figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
-    return base64.b64encode(buffer.getvalue()).decode()
-
-
-def page_of(name: str, comparison: "Comparison", pictures: Mapping[str, str]) -> str:
+def page_of(name: str, comparison: "Comparison", pictures: Mapping[str, bytes]) -> str:
     """Return the page: HTML that names no address outside itself, with every name of a run escaped."""
     from jinja2 import Environment, PackageLoader, select_autoescape
 
@@ -148,15 +140,15 @@ def page_of(name: str, comparison: "Comparison", pictures: Mapping[str, str]) ->
         remarks=comparison.remarks,
         tables=tables(comparison),
         most=200,
-        pictures=pictures,
+        pictures={heading: base64.b64encode(png).decode() for heading, png in pictures.items()},
         method=method(comparison),
         made=f"Made {datetime.now(UTC):%Y-%m-%d %H:%M} UTC from {len(comparison.runs)} runs compared "
         f"and {len(comparison.left_out)} left out.",
     )
 
 
-def mistakes_of(uri: str, comparison: "Comparison") -> dict[str, str]:
-    """Return the pictures of wrong digits of the first seed's run of each arm, by heading, in base 64.
+def mistakes_of(uri: str, comparison: "Comparison") -> dict[str, bytes]:
+    """Return the pictures of wrong digits of the first seed's run of each arm, PNG, by heading.
 
     Runs that have none, such as those of an older version, are passed over.
     """
@@ -168,7 +160,7 @@ def mistakes_of(uri: str, comparison: "Comparison") -> dict[str, str]:
         run = first.loc[arm]
         picture = artifact(uri, f"{run['artifact_uri']}/{MISTAKES}")
         if picture is not None:
-            found[f"Wrong digits of {arm}, seed {run['seed']}"] = base64.b64encode(picture).decode()
+            found[f"Wrong digits of {arm}, seed {run['seed']}"] = picture
     return found
 
 
@@ -202,10 +194,10 @@ def store_report(
 
     client = mlflow.MlflowClient(uri)
     experiment_id = open_store(TrackingConfig(uri=uri, experiment_name=stored.experiment + REPORTS))
-    runs = client.search_runs([experiment_id], f"tags.report = '{name}'", max_results=1)
-    if runs:
-        run_id = runs[0].info.run_id
-    else:
+    # Not with a filter: a name may have quotes in it.
+    runs = client.search_runs([experiment_id])
+    run_id = next((run.info.run_id for run in runs if run.data.tags.get("report") == name), None)
+    if run_id is None:
         tags = {"report": name, "sweep": stored.sweep}
         run_id = client.create_run(experiment_id, tags=tags, run_name=name).info.run_id
     client.log_artifacts(run_id, str(folder))

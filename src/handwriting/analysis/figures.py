@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import cycle
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
@@ -42,16 +43,17 @@ def figures(comparison: "Comparison", epochs: pd.DataFrame) -> dict[str, Figure]
         epochs: one row per run and epoch: run_id, epoch (from 0), val_accuracy, val_loss.
     """
     found = {}
-    with mpl.rc_context(STYLE):
-        if len(epochs):
-            found["curves"] = curves(comparison, epochs)
-        if comparison.pairs["n"].any():
-            found["differences"] = differences(comparison)
-        if np.isfinite(comparison.times["epochs"]).any():
-            found["time_to_target"] = time_to_target(comparison)
+    if len(epochs):
+        found["curves"] = curves(comparison, epochs)
+    if comparison.pairs["n"].any():
+        found["differences"] = differences(comparison)
+    if np.isfinite(comparison.times["epochs"]).any():
+        found["time_to_target"] = time_to_target(comparison)
     return found
 
 
+# Each function that draws or writes holds the style itself: Matplotlib looks it up when it does so.
+@mpl.rc_context(STYLE)
 def curves(comparison: "Comparison", epochs: pd.DataFrame) -> Figure:
     """Draw validation accuracy and loss by epoch: each seed thin, the mean bold, a band of ± 1 s.d.
 
@@ -84,6 +86,7 @@ def curves(comparison: "Comparison", epochs: pd.DataFrame) -> Figure:
     return figure
 
 
+@mpl.rc_context(STYLE)
 def differences(comparison: "Comparison") -> Figure:
     """Draw, for two arms each, every seed's difference, their mean and its 95 % interval."""
     pairs = comparison.pairs[comparison.pairs["n"] > 0].head(PAIRS_SHOWN).iloc[::-1]
@@ -109,6 +112,7 @@ def differences(comparison: "Comparison") -> Figure:
     return figure
 
 
+@mpl.rc_context(STYLE)
 def time_to_target(comparison: "Comparison") -> Figure:
     """Draw the share of runs that had reached each target, by epochs and by seconds of training."""
     levels = sorted(comparison.times["target"].unique())
@@ -164,6 +168,15 @@ def mistakes(images: np.ndarray, labels: np.ndarray, predicted: np.ndarray, titl
         right.set_title(f"digit → taken for; {len(shown)} of {len(wrong)} shown", fontsize=8)
         figure.suptitle(f"{title}: {len(wrong)} of {len(labels)} wrong")
     return figure
+
+
+@mpl.rc_context(STYLE)
+def save(figure: Figure, path: Path) -> bytes:
+    """Write a figure as PNG and SVG beside each other, at `path` with these endings; return the PNG."""
+    figure.savefig(path.with_suffix(".png"))
+    figure.set_layout_engine("none")  # it is laid out by now
+    figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
+    return path.with_suffix(".png").read_bytes()
 
 
 def _confusion(axes: Axes, matrix: np.ndarray) -> None:

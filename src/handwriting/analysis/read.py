@@ -58,12 +58,15 @@ def read(uri: str, sweep: str | None = None, experiment: str | None = None) -> S
     Where no run belongs to a sweep, those of the experiment with the latest run.
 
     Raises:
-        UserError: there is no such sweep or experiment (says which there are), or nothing at all.
+        UserError: there is no such sweep or experiment (says which there are), or nothing at all; or the
+            server does not answer.
     """
     if uri.startswith("http"):
         from handwriting.analysis.server import read_server
+        from handwriting.tracking import store_errors
 
-        return read_server(uri, sweep, experiment)
+        with store_errors(uri):
+            return read_server(uri, sweep, experiment)
     engine = create_engine(make_url(uri))
     try:
         with engine.connect() as connection:
