@@ -33,7 +33,7 @@ MISTAKES = {
     "+typo=1": r"typo: there is no such key\.",
     # members of groups
     "optimizer=adm": rf"optimizer=adm: .* There are: {OPTIMIZERS}\. Did you mean 'adam'\?",
-    "model=lenet": r"model=lenet: there is no such file in conf/model\. There are: cnn, mlp, small_cnn",
+    "model=lenet": r"model=lenet: there is no such file in conf/model\. There are: cnn, deep_cnn, mlp, sm",
     "experiment=rmsprop": r"experiment=rmsprop: there is .* Did you mean 'rmsprop_vs_adam'\?",
     "data=null": r"a group takes the name of a member, as in optimizer=adam",
     # types and grammar

@@ -34,12 +34,18 @@ OUTSIDE_AND_INSIDE: dict[str, tuple[list[object], list[object]]] = {
     "optimizer.weight_decay": ([-0.1, math.nan], [0, None]),
     "model.dropout": ([-0.1, 1, "half"], [0, 0.9]),
     "model.units": ([0, -1], [1]),
+    "label_smoothing": ([-0.1, 1.0], [0, 0.999]),
+    "schedule.warmup": ([0, 1, None], [0.001, 0.999]),
+    "augmentation.rotation": ([-0.1, 3.2], [0, 3.14]),
+    "augmentation.scale": ([-0.1, 1.0], [0, 0.999]),
+    "augmentation.shear": ([-0.1, math.inf], [0]),
+    "augmentation.shift": ([-0.1, 28.1], [0, 28]),
 }
 
 
 def test_every_group_has_files() -> None:
     assert {file.parts[0] for file in FILES} >= {
-        "optimizer", "model", "data", "training", "tracking", "experiment"
+        "optimizer", "schedule", "model", "data", "augmentation", "training", "tracking", "experiment"
     }  # fmt: skip
 
 
@@ -115,6 +121,8 @@ def test_a_value_at_the_edge_of_its_range_is_accepted(key: str, value: object) -
         ("tracking.experiment_name=' '", r"^tracking\.experiment_name must not be empty"),
         ("epochs=???", r"^epochs has no value\. Give one: epochs=VALUE$"),
         ("optimizer._target_=null", r"^optimizer\._target_ must name a function or class"),
+        ("~optimizer.learning_rate", r"^optimizer\.learning_rate has no value"),
+        ("augmentation=affine +augmentation.flip=1", r"^augmentation\.flip: there is no such key"),
         ("start=after_rmsprop start.optimizer.rho=1", r"^start\.optimizer\.rho must be from 0 to below 1"),
     ],
 )

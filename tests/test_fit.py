@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from conftest import CHOICES, CONF, SMALL, compose, fit_tracked, runs_in
 from handwriting.callbacks import SeedEpoch, TrackEpochs
 from handwriting.checkpoint import Checkpoints, weights_digest
-from handwriting.config import before, flatten
+from handwriting.config import AugmentationConfig, before, flatten
 from handwriting.data import Digits, Split
 from handwriting.errors import UserError
 from handwriting.fit import build_model, log_setting, set_threads, train
@@ -82,7 +82,7 @@ def test_cnn_is_the_notebooks(digits: Digits) -> None:
     for network in (model, as_written):
         network.set_weights(start)
         cfg = compose("model=cnn")
-        network.compile(build_model(cfg).optimizer, loss="sparse_categorical_crossentropy")
+        network.compile(build_model(cfg, 320).optimizer, loss="categorical_crossentropy")
         epoch = tf.Variable(0, dtype=tf.int64)
         batches = training_batches(few, 32, 0, epoch)
         network.fit(batches, epochs=2, shuffle=False, verbose=0, callbacks=[SeedEpoch(0, epoch)])
@@ -90,9 +90,11 @@ def test_cnn_is_the_notebooks(digits: Digits) -> None:
     assert trained[0] == trained[1]
 
 
-@pytest.mark.parametrize(("model", "parameters"), [("mlp", 669_706), ("small_cnn", 215_194)])
+@pytest.mark.parametrize(
+    ("model", "parameters"), [("mlp", 669_706), ("small_cnn", 215_194), ("deep_cnn", 197_930)]
+)
 def test_parameter_counts_are_those_that_the_files_state(model: str, parameters: int) -> None:
-    assert build_model(compose(f"model={model}")).count_params() == parameters
+    assert build_model(compose(f"model={model}"), 400).count_params() == parameters
     assert f"{parameters:,} parameters" in (CONF / f"model/{model}.yaml").read_text()
 
 
@@ -103,7 +105,7 @@ def test_parameter_counts_are_those_that_the_files_state(model: str, parameters:
     ids=lambda overrides: overrides[-1],
 )
 def test_every_model_and_optimizer_takes_a_training_step(digits: Digits, overrides: list[str]) -> None:
-    model = build_model(compose(*overrides))
+    model = build_model(compose(*overrides), 400)
     before = model.get_weights()
     few = Split(digits.train.x[:32], digits.train.y[:32])
     batches = training_batches(few, 16, 0, tf.Variable(0, dtype=tf.int64))
@@ -115,44 +117,56 @@ def test_every_model_and_optimizer_takes_a_training_step(digits: Digits, overrid
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_an_optimizer_is_set_as_its_file_says(name: str) -> None:
     cfg = compose(f"optimizer={name}")
-    resolved = build_model(cfg).optimizer.get_config()
+    resolved = build_model(cfg, 400).optimizer.get_config()
     for key, value in cfg.optimizer.items():
         if key != "_target_":
             assert resolved[key] == (pytest.approx(value) if isinstance(value, float) else value)
 
 
-def test_sparse_loss_trains_as_the_notebooks_categorical_loss_does(digits: Digits) -> None:
-    """To the last digits: six of the loss, and the same weights to float32's rounding."""
-    losses, weights = [], []
-    for loss in ("sparse_categorical_crossentropy", "categorical_crossentropy"):
-        model = build_model(compose("model=mlp", "model.units=64"))
-        model.compile(optimizer=model.optimizer, loss=loss, metrics=["accuracy"])
-        epoch = tf.Variable(0, dtype=tf.int64)
-        batches = training_batches(digits.train, 32, 0, epoch)
-        if loss == "categorical_crossentropy":
-            batches = batches.map(lambda x, y: (x, tf.one_hot(y, 10)))
-        losses.append(model.fit(batches, shuffle=False, verbose=0).history)
-        weights.append(model.get_weights())
-    assert losses[0]["loss"] == pytest.approx(losses[1]["loss"], rel=1e-6)
-    assert losses[0]["accuracy"] == losses[1]["accuracy"]
-    for one, other in zip(*weights, strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-6)
+def test_label_smoothing_is_kerass_and_off_unless_asked_for(digits: Digits) -> None:
+    batch = next(iter(evaluation_batches(digits.test)))
+    for smoothing in (0.0, 0.1):
+        model = build_model(compose("model=mlp", f"label_smoothing={smoothing}"), 100)
+        right = batch[1].numpy() * (1 - smoothing) + smoothing / 10
+        expected = -(right * np.log(model.predict(batch[0], verbose=0))).sum(axis=1).mean()
+        assert model.evaluate(*batch, batch_size=500, verbose=0)[0] == pytest.approx(expected, rel=1e-5)
+    assert compose().label_smoothing == 0
+
+
+def test_one_cycle_rises_to_the_rate_and_falls_to_nothing() -> None:
+    cfg = compose("schedule=one_cycle", "optimizer.learning_rate=0.006", "epochs=2", "batch_size=100")
+    optimizer = build_model(cfg, 950).optimizer  # 20 steps, of which 4 rise
+    rates = []
+    for step in range(21):
+        optimizer.iterations.assign(step)
+        rates.append(float(optimizer.learning_rate))
+    assert rates[0] == pytest.approx(0.0015)
+    assert rates[4] == pytest.approx(0.006)
+    assert np.all(np.diff(rates[:5]) > 0)
+    assert np.all(np.diff(rates[4:]) < 0)
+    assert rates[12] == pytest.approx(0.003)
+    assert rates[20] == pytest.approx(0, abs=1e-9)
 
 
 def test_wrong_keywords_of_model_and_optimizer_are_the_users_mistake() -> None:
     for override, group in (("+model.units=3", "model"), ("+optimizer.beta_1=0.9", "optimizer")):
         with pytest.raises(UserError, match=rf"^{group}: \S+ does not take these values: "):
-            build_model(compose("optimizer=rmsprop", "model=cnn", override))
+            build_model(compose("optimizer=rmsprop", "model=cnn", override), 400)
 
 
 # What an epoch sees
 
-COUNTED = Split(np.arange(107 * 784).reshape(107, 28, 28).astype(np.uint8), np.arange(107, dtype=np.int32))
+COUNTED = Split(np.zeros((107, 28, 28), np.uint8), np.arange(107, dtype=np.int32) % 10)
+COUNTED.x[:, 0, 0], COUNTED.x[:, 0, 1] = np.arange(107), 255  # its number is its first pixel
+
+
+def numbers(images: Any) -> list[int]:
+    return [round(pixel * 255) for pixel in np.asarray(images).reshape(-1, 784)[:, 0].tolist()]
 
 
 def order(seed: int, epoch: int, batch_size: int = 25) -> list[list[int]]:
     number = tf.Variable(epoch, dtype=tf.int64)
-    return [y.numpy().tolist() for _, y in training_batches(COUNTED, batch_size, seed, number)]
+    return [numbers(x) for x, _ in training_batches(COUNTED, batch_size, seed, number)]
 
 
 def test_an_epoch_holds_each_example_once_and_its_last_batch_is_the_rest() -> None:
@@ -174,7 +188,7 @@ def test_one_data_set_gives_another_order_when_the_epochs_number_changes() -> No
     batches = training_batches(COUNTED, 25, 0, number)
     for epoch in (0, 1, 0):
         number.assign(epoch)
-        assert [y.numpy().tolist() for _, y in batches] == order(seed=0, epoch=epoch)
+        assert [numbers(x) for x, _ in batches] == order(seed=0, epoch=epoch)
 
 
 def test_images_are_float32_from_0_to_1_with_a_channel_and_keep_their_labels() -> None:
@@ -185,12 +199,61 @@ def test_images_are_float32_from_0_to_1_with_a_channel_and_keep_their_labels() -
         for x, y in batches.as_numpy_iterator():
             assert (x.dtype, x.shape) == (np.float32, (len(y), 28, 28, 1))
             assert (x.min(), x.max()) == (0, 1)
-            np.testing.assert_array_equal(x[..., 0], COUNTED.x[y].astype(np.float32) / 255)
+            np.testing.assert_array_equal(x[..., 0], COUNTED.x[numbers(x)].astype(np.float32) / 255)
+            np.testing.assert_array_equal(y, np.eye(10, dtype=np.float32)[COUNTED.y[numbers(x)]])
 
 
 def test_evaluation_sees_the_whole_split_in_its_order(digits: Digits) -> None:
     labels = np.concatenate([y for _, y in evaluation_batches(digits.test).as_numpy_iterator()])
-    np.testing.assert_array_equal(labels, digits.test.y)
+    np.testing.assert_array_equal(labels.argmax(axis=1), digits.test.y)
+
+
+def distorted(seed: int = 0, epoch: int = 0, split: Split = COUNTED, **most: float) -> np.ndarray:
+    """Return an epoch's images, (n, 28, 28)."""
+    amounts = AugmentationConfig(**{"rotation": 0, "scale": 0, "shear": 0, "shift": 0, **most})
+    one_batch = next(
+        iter(training_batches(split, len(split), seed, tf.Variable(epoch, dtype=tf.int64), amounts))
+    )
+    plain = next(iter(training_batches(split, len(split), seed, tf.Variable(epoch, dtype=tf.int64))))
+    np.testing.assert_array_equal(
+        one_batch[1], plain[1], "labels and order are those of an image undistorted"
+    )
+    return one_batch[0].numpy()[..., 0]
+
+
+def test_distortions_are_a_function_of_seed_and_epoch(digits: Digits) -> None:
+    few = Split(digits.train.x[:50], digits.train.y[:50])
+    one = distorted(3, 4, few, **compose("augmentation=affine").augmentation)
+    np.testing.assert_array_equal(one, distorted(3, 4, few, **compose("augmentation=affine").augmentation))
+    for other in (distorted(3, 5, few, rotation=0.2), distorted(2, 4, few, rotation=0.2)):
+        assert not np.array_equal(distorted(3, 4, few, rotation=0.2), other)
+    np.testing.assert_array_equal(np.sort(distorted(3, 4, few), None), np.sort(few.x / np.float32(255), None))
+
+
+def test_distortions_are_of_the_size_that_is_asked_for() -> None:
+    """A bright square in the middle: where it goes, how large it is, how far it is turned."""
+    x = np.zeros((500, 28, 28), np.uint8)
+    x[:, 9:19, 9:19] = 255
+    square = Split(x, np.zeros(500, np.int32))
+    rows, columns = np.mgrid[:28, :28]
+
+    def middle(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        mass = images.sum(axis=(1, 2))
+        return (images * columns).sum(axis=(1, 2)) / mass, (images * rows).sum(axis=(1, 2)) / mass
+
+    across, up = middle(distorted(split=square, shift=3))
+    for moved in (across - 13.5, up - 13.5):
+        assert 2.9 < np.abs(moved).max() <= 3.01
+        assert abs(moved.mean()) < 0.3
+    sizes = np.sqrt(distorted(split=square, scale=0.2).sum(axis=(1, 2))) / 10
+    assert (sizes.min(), sizes.max()) == (pytest.approx(0.8, abs=0.03), pytest.approx(1.2, abs=0.03))
+    turned = distorted(split=square, rotation=0.3)
+    assert np.abs(np.array(middle(turned)) - 13.5).max() < 0.1
+    corner = turned[:, 9, 9]
+    assert corner.min() < 0.2 < 0.9 < corner.max()
+    sheared = distorted(split=square, shear=0.5)
+    lean = (sheared * (columns - 13.5) * (rows - 13.5)).sum(axis=(1, 2)) / sheared.sum(axis=(1, 2)) / 8.25
+    assert (lean.min(), lean.max()) == (pytest.approx(-0.5, abs=0.05), pytest.approx(0.5, abs=0.05))
 
 
 @pytest.fixture
@@ -204,10 +267,10 @@ def _channels_first() -> Iterator[None]:
 @pytest.mark.usefixtures("_channels_first")
 def test_the_channel_is_first_where_keras_is_set_so() -> None:
     assert input_shape() == (1, 28, 28)
-    x, y = next(evaluation_batches(COUNTED).as_numpy_iterator())
+    x, _ = next(evaluation_batches(COUNTED).as_numpy_iterator())
     assert x.shape == (107, 1, 28, 28)
-    np.testing.assert_array_equal(x[:, 0], COUNTED.x[y].astype(np.float32) / 255)
-    assert build_model(compose("model=cnn")).count_params() == 1_199_882
+    np.testing.assert_array_equal(x[:, 0], COUNTED.x.astype(np.float32) / 255)
+    assert build_model(compose("model=cnn"), 400).count_params() == 1_199_882
 
 
 # What the store holds
@@ -222,7 +285,7 @@ def test_the_store_holds_kerass_history_exactly(
     digits: Digits, request: pytest.FixtureRequest, tmp_path: Path, epochs: int
 ) -> None:
     cfg = experiment(request, f"epochs={epochs}", "model=mlp", "model.units=32")
-    model = build_model(cfg)
+    model = build_model(cfg, 400)
     with tracked_run(open_store(cfg.tracking), "run", {}) as run:
         tracker = TrackEpochs(run, Checkpoints(tmp_path, "fingerprint"), [], epochs)
         history = train(model, cfg, digits, [tracker]).history
@@ -375,7 +438,7 @@ def test_a_run_after_another_goes_on_from_its_weights_and_to_other_orders(
 
     epoch = tf.Variable(0, dtype=tf.int64)
     seeding = SeedEpoch(0, epoch, first=2)
-    seeding.set_model(build_model(cfg))
+    seeding.set_model(build_model(cfg, 400))
     seeding.on_epoch_begin(1)
     assert int(epoch) == 3, "the order of an epoch that the first run has not seen"
 
@@ -409,7 +472,7 @@ def test_a_clock_that_jumps_back_loses_no_point(
 
 def test_both_optimizers_start_from_the_same_weights() -> None:
     def start(*overrides: str) -> str:
-        return weights_digest(build_model(compose(*SMALL, *overrides)))
+        return weights_digest(build_model(compose(*SMALL, *overrides), 400))
 
     assert start("optimizer=adam") == start("optimizer=rmsprop") == start("seed=0") != start("seed=1")
 
@@ -438,7 +501,7 @@ def test_no_password_gets_into_the_store(
     experiment_id = open_store(cfg.tracking)
     cfg.tracking.uri = uri
     with tracked_run(experiment_id, "run", {"command": command_line()}) as run:
-        log_setting(run, cfg, CHOICES, build_model(cfg), "")
+        log_setting(run, cfg, CHOICES, build_model(cfg, 400), "")
     stored: Any = mlflow.MlflowClient(store).get_run(run.id)
     assert stored.data.params["tracking.uri"] == "postgresql://***@db.example:5432/mlflow"
     assert "geheim" not in f"{stored.data.params}{stored.data.tags}{artifact(stored, 'config.yaml')}"

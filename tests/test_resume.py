@@ -21,10 +21,11 @@ from handwriting.checkpoint import Checkpoint, Checkpoints
 from handwriting.store import ROOT
 from kill_at import MOMENTS
 
-# Dropout, momentum, a last batch that is smaller, more than one execution of steps an epoch.
+# Dropout, batch normalisation, momentum, a learning rate that changes in each step, images distorted anew in
+# each epoch, a last batch that is smaller, more than one execution of steps an epoch.
 TINY = [
-    "optimizer=adam", "model=mlp", "model.units=32", "epochs=8", "threads=1", "batch_size=16",
-    "data.limit_train=1001", "data.limit_test=200", "data.validation_size=100",
+    "optimizer=adamw", "model=deep_cnn", "schedule=one_cycle", "augmentation=affine", "epochs=8", "threads=1",
+    "batch_size=8", "data.limit_train=301", "data.limit_test=200", "data.validation_size=100",
 ]  # fmt: skip
 
 

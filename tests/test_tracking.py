@@ -1,3 +1,4 @@
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import mlflow
 import numpy as np
 import pytest
 from mlflow.entities import Run
+from sqlalchemy import Engine, event
 
 from conftest import compose, runs_in
 from handwriting.claim import claim, joined, lock_of
@@ -48,6 +50,31 @@ def test_a_run_that_is_interrupted_is_killed(tracking: TrackingConfig, ending: t
         raise ending
     assert [run.info.status for run in runs_in(tracking)] == ["KILLED"]
     assert mlflow.active_run() is None
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_within_a_write_takes_effect_after_it(
+    tracking: TrackingConfig, number: signal.Signals
+) -> None:
+    """An exception in the middle of a transaction left the store locked: for this process, and for all."""
+    before = signal.signal(number, lambda *_: sys.exit(3))
+
+    def interrupt(connection: object, cursor: object, statement: str, *_: object) -> None:
+        if statement.startswith("INSERT INTO metrics"):
+            signal.raise_signal(number)
+
+    event.listen(Engine, "before_cursor_execute", interrupt)
+    try:
+        with suppress(SystemExit), tracked_run(open_store(tracking), "run", {}) as run:
+            run.log_epoch({"loss": 0.5}, 0)
+            run.log_epoch({"loss": 0.4}, 1)
+    finally:
+        event.remove(Engine, "before_cursor_execute", interrupt)
+        signal.signal(number, before)
+    (stored,) = runs_in(tracking)
+    assert (stored.info.status, stored.data.metrics) == ("KILLED", {"loss": 0.5})
+    with closing(sqlite3.connect(tracking.uri.removeprefix("sqlite:///"), timeout=0)) as store:
+        store.execute("BEGIN IMMEDIATE")
 
 
 def test_a_run_gone_on_with_loses_its_failure_and_keeps_its_points(tracking: TrackingConfig) -> None:

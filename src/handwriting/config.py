@@ -37,6 +37,16 @@ class TrackingConfig:
 
 
 @dataclass
+class AugmentationConfig:
+    """How far training images are distorted at most: radians, share of size, slope, pixels."""
+
+    rotation: float = MISSING
+    scale: float = MISSING
+    shear: float = MISSING
+    shift: float = MISSING
+
+
+@dataclass
 class StartConfig:
     """What the run goes on from: the weights of a run with another optimizer, or random ones for None."""
 
@@ -45,15 +55,18 @@ class StartConfig:
 
 @dataclass
 class Config:
-    """All that determines a run. `optimizer` and `model` are open: they are passed to their `_target_`."""
+    """All that determines a run. `optimizer`, `schedule`, `model` are open: they go to their `_target_`."""
 
     optimizer: dict[str, Any] = MISSING
+    schedule: dict[str, Any] = MISSING
     model: dict[str, Any] = MISSING
     data: DataConfig = MISSING
+    augmentation: AugmentationConfig = MISSING
     tracking: TrackingConfig = MISSING
     start: StartConfig = MISSING
     batch_size: int = MISSING
     epochs: int = MISSING
+    label_smoothing: float = MISSING
     seed: int = MISSING
     threads: int | None = None
     force: bool = False
@@ -70,6 +83,7 @@ def register() -> None:
 _RANGES: dict[str, tuple[str, Any]] = {
     "batch_size": ("at least 1", lambda x: x >= 1),
     "epochs": ("at least 1", lambda x: x >= 1),
+    "label_smoothing": ("from 0 to below 1", lambda x: 0 <= x < 1),
     "seed": ("from 0 to 4294967295", lambda x: 0 <= x < 2**32),
     "threads": ("at least 1, or null for every core", lambda x: x is None or x >= 1),
     "data.validation_size": ("at least 10, one for each digit", lambda x: x >= 10),
@@ -82,6 +96,11 @@ _RANGES: dict[str, tuple[str, Any]] = {
     "optimizer.beta_2": ("from 0 to below 1", lambda x: 0 <= x < 1),
     "optimizer.epsilon": ("a number > 0", lambda x: 0 < x < math.inf),
     "optimizer.weight_decay": ("a number >= 0, or null", lambda x: x is None or 0 <= x < math.inf),
+    "schedule.warmup": ("above 0 and below 1, a share of the steps", lambda x: 0 < x < 1),
+    "augmentation.rotation": ("from 0 to 3.1416, in radians", lambda x: 0 <= x <= 3.1416),
+    "augmentation.scale": ("from 0 to below 1", lambda x: 0 <= x < 1),
+    "augmentation.shear": ("a number >= 0", lambda x: 0 <= x < math.inf),
+    "augmentation.shift": ("from 0 to 28, in pixels", lambda x: 0 <= x <= 28),
     "model.dropout": ("from 0 to below 1", lambda x: 0 <= x < 1),
     "model.units": ("at least 1", lambda x: x >= 1),
 }
@@ -97,6 +116,7 @@ def check_config(cfg: DictConfig) -> None:
     for prefix, node, schema in (
         ("", cfg, Config),
         ("data.", cfg.get("data"), DataConfig),
+        ("augmentation.", cfg.get("augmentation"), AugmentationConfig),
         ("tracking.", cfg.get("tracking"), TrackingConfig),
         ("start.", cfg.get("start"), StartConfig),
     ):
@@ -117,9 +137,11 @@ def check_config(cfg: DictConfig) -> None:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if not (is_number or value is None) or not _holds(test, value):
             raise UserError(f"{key} must be {right}. Received: {value}")
-    for group in ("optimizer", "model", *(["start.optimizer"] if cfg.start.optimizer else [])):
+    for group in ("optimizer", "schedule", "model", *(["start.optimizer"] if cfg.start.optimizer else [])):
         if not isinstance(values.get(f"{group}._target_"), str):
             raise UserError(f"{group}._target_ must name a function or class. Received: none")
+        if group.endswith("optimizer") and f"{group}.learning_rate" not in values:
+            raise UserError(f"{group}.learning_rate has no value. Give one: +{group}.learning_rate=0.001")
     scheme = urlsplit(cfg.tracking.uri).scheme
     if scheme not in ("sqlite", "http", "https", "postgresql", "mysql", "mssql"):
         raise UserError(

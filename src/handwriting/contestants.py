@@ -128,7 +128,7 @@ def _ours(optimizer: str, images: int, folder: Path) -> Any:
     from handwriting.fit import build_model, set_threads
 
     set_threads(None)
-    return build_model(cfg), cfg, digits
+    return build_model(cfg, images), cfg, digits
 
 
 CONTESTANTS = {one.__name__: one for one in (notebook, autolog, ours, untracked)}

@@ -47,7 +47,7 @@ def fit_and_track(
         start: the id of the run whose weights this one starts from; empty for random ones.
     """
     threads = set_threads(cfg.threads)
-    model = build_model(cfg)
+    model = build_model(cfg, len(digits.train))
     if start:
         model.set_weights(mlflow.keras.load_model(f"runs:/{start}/model").get_weights())
     code, diff = git_state()
@@ -104,21 +104,26 @@ def set_threads(threads: int | None) -> int:
     return wanted
 
 
-def build_model(cfg: DictConfig) -> keras.Model:
+def build_model(cfg: DictConfig, images: int) -> keras.Model:
     """Build and compile the model. The same seed gives the same weights, whatever the optimizer.
 
+    Args:
+        cfg: a checked config.
+        images: how many are trained on; a schedule is as long as all of the run's steps.
+
     Raises:
-        UserError: the model or the optimizer does not take what the config gives it.
+        UserError: the model, the schedule or the optimizer does not take what the config gives it.
     """
     keras.backend.clear_session()
     keras.utils.set_random_seed(cfg.seed)
     shape = {"input_shape": input_shape(), "classes": CLASSES}
     model = _instantiate("model", cfg.model, shape)
-    optimizer = _instantiate("optimizer", cfg.optimizer, {})
+    steps = cfg.epochs * -(-images // cfg.batch_size)
+    rate = _instantiate("schedule", cfg.schedule, {"peak": cfg.optimizer.learning_rate, "steps": steps})
+    optimizer = _instantiate("optimizer", cfg.optimizer, {"learning_rate": rate})
     model.compile(
         optimizer=optimizer,
-        # The notebook's categorical loss on one-hot labels, to the last digit (tests/test_fit.py).
-        loss="sparse_categorical_crossentropy",
+        loss=keras.losses.CategoricalCrossentropy(label_smoothing=cfg.label_smoothing),
         metrics=["accuracy"],
         steps_per_execution=STEPS_PER_EXECUTION,
         jit_compile=False,  # XLA takes five times as long for this network on a CPU
@@ -147,13 +152,13 @@ def train(
     # A run that goes on from another's weights does not see that one's order of examples again.
     seed_epoch = SeedEpoch(cfg.seed, epoch, first=cfg.epochs if cfg.start.optimizer else 0)
     return model.fit(
-        training_batches(digits.train, cfg.batch_size, cfg.seed, epoch),
+        training_batches(digits.train, cfg.batch_size, cfg.seed, epoch, cfg.augmentation),
         validation_data=evaluation_batches(digits.validation),
         initial_epoch=trained,
         epochs=cfg.epochs,
         shuffle=False,  # the batches are shuffled already
         verbose=verbose,
-        callbacks=[seed_epoch, StopAtNan(cfg.optimizer.get("learning_rate")), *callbacks],
+        callbacks=[seed_epoch, StopAtNan(cfg.optimizer.learning_rate), *callbacks],
     )
 
 

@@ -63,3 +63,23 @@ def build_small_cnn(input_shape: tuple[int, ...], classes: int) -> keras.Model:
         ],
         name="small_cnn",
     )
+
+
+def build_deep_cnn(input_shape: tuple[int, ...], classes: int, dropout: float) -> keras.Model:
+    """Build four blocks of convolution, pooling in all but the third, batch normalisation and ReLU."""
+    blocks: list[keras.Layer] = []
+    for filters, size, pools in ((32, 5, True), (64, 3, True), (96, 3, False), (128, 3, True)):
+        # No bias: the normalisation adds one.
+        blocks.append(layers.Conv2D(filters, size, padding="same", use_bias=False))
+        blocks += [layers.MaxPooling2D(2)] if pools else []
+        blocks += [layers.BatchNormalization(), layers.ReLU()]
+    return keras.Sequential(
+        [
+            keras.Input(input_shape),
+            *blocks,
+            layers.Flatten(),
+            layers.Dropout(dropout),
+            layers.Dense(classes, activation="softmax"),
+        ],
+        name="deep_cnn",
+    )

@@ -1,9 +1,13 @@
 """From checked arrays to batches: what an epoch sees is a pure function of (seed, epoch)."""
 
+from collections.abc import Callable
+
 import keras
 import tensorflow as tf
 
-from handwriting.data import IMAGE_SHAPE, Split
+from handwriting.augment import amounts, distort, is_any
+from handwriting.config import AugmentationConfig
+from handwriting.data import CLASSES, IMAGE_SHAPE, Split
 
 EVALUATION_BATCH = 500
 
@@ -14,39 +18,65 @@ def input_shape() -> tuple[int, ...]:
     return (1, *IMAGE_SHAPE) if first else (*IMAGE_SHAPE, 1)
 
 
-def training_batches(split: Split, batch_size: int, seed: int, epoch: tf.Variable) -> tf.data.Dataset:
+def training_batches(
+    split: Split, batch_size: int, seed: int, epoch: tf.Variable, most: AugmentationConfig | None = None
+) -> tf.data.Dataset:
     """Return the batches of the epoch whose number, from 0, stands in `epoch` when iteration begins.
 
-    The order is a stateless shuffle keyed by (seed, epoch): it needs no history, so a resumed run sees
-    what the undisturbed one would have seen. The last batch is the smaller rest.
+    The order is a stateless shuffle keyed by (seed, epoch), and so are the distortions: they need no history,
+    so a resumed run sees what the undisturbed one would have seen. The last batch is the smaller rest.
+
+    Args:
+        split: images and labels.
+        batch_size: images in a batch.
+        seed: the run's.
+        epoch: of type int64.
+        most: how far images are distorted; None for not at all.
     """
     count = len(split)
     steps = -(-count // batch_size)
+    gather = _gatherer(split)
 
     def batches_of_epoch(_: tf.Tensor) -> tf.data.Dataset:
-        key = tf.stack([tf.constant(seed, tf.int64), epoch.read_value()])
+        number = epoch.read_value()
+        key = tf.stack([tf.constant(seed, tf.int64), number])
         order = tf.random.experimental.stateless_shuffle(tf.range(count), seed=key)
         starts = tf.data.Dataset.range(0, count, batch_size)
-        return starts.map(lambda start: order[start : start + batch_size])
+        indices = starts.map(lambda start: order[start : start + batch_size])
+        if most is None or not is_any(most):
+            return indices.map(gather)
+        by = amounts(count, seed, number)
+
+        def gather_distorted(batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            images, labels = gather(batch)
+            return distort(images, tf.gather(by, batch), most), labels
+
+        return indices.map(gather_distorted)
 
     batches = tf.data.Dataset.from_tensors(0).flat_map(batches_of_epoch)
-    return _images(batches.apply(tf.data.experimental.assert_cardinality(steps)), split)
+    return _ahead(batches.apply(tf.data.experimental.assert_cardinality(steps)))
 
 
 def evaluation_batches(split: Split) -> tf.data.Dataset:
     """Return the whole of a split in its own order."""
-    return _images(tf.data.Dataset.range(len(split)).batch(EVALUATION_BATCH), split)
+    return _ahead(tf.data.Dataset.range(len(split)).batch(EVALUATION_BATCH).map(_gatherer(split)))
 
 
-def _images(indices: tf.data.Dataset, split: Split) -> tf.data.Dataset:
-    """Turn batches of indices into images, float32 from 0 to 1 with a channel axis, and labels."""
+def _gatherer(split: Split) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+    """Return what turns indices into images, float32 from 0 to 1 with a channel axis, and one-hot labels."""
     shape = input_shape()
     images, labels = tf.constant(split.x.reshape(-1, *shape)), tf.constant(split.y)
 
     def gather(batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return tf.cast(tf.gather(images, batch), tf.float32) / 255.0, tf.gather(labels, batch)
+        return tf.cast(tf.gather(images, batch), tf.float32) / 255.0, tf.one_hot(
+            tf.gather(labels, batch), CLASSES
+        )
 
+    return gather
+
+
+def _ahead(batches: tf.data.Dataset) -> tf.data.Dataset:
     options = tf.data.Options()
     # In TF 2.21 closing an iterator waits for autotune's sleeping thread: seconds in each epoch.
     options.autotune.enabled = False
-    return indices.map(gather).prefetch(4).with_options(options)
+    return batches.prefetch(4).with_options(options)

@@ -21,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from handwriting.config import TrackingConfig
 from handwriting.data import Split
 from handwriting.errors import UserError, redact
+from handwriting.interrupts import undisturbed
 from handwriting.store import BUSY_SECONDS, check_store, sqlite_path, store_folder
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ class Run:
         self.tags, self.metrics, self._params = dict(stored.tags), stored.metrics, stored.params
         self._steps = {one.step for one in self._client.get_metric_history(run_id, "loss")}
 
+    @undisturbed()
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Store parameters, as text and without passwords."""
         new = [Param(k, redact(str(v))) for k, v in params.items() if k not in self._params]
@@ -117,24 +119,29 @@ class Run:
             self.log_metrics(metrics, epoch)
             self._steps.add(epoch)
 
+    @undisturbed()
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         """Store several metrics of one step in one transaction."""
         now = int(time.time() * 1000)
         self._client.log_batch(self.id, [Metric(k, v, now, step) for k, v in metrics.items()])
 
+    @undisturbed()
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Store tags in one transaction."""
         self._client.log_batch(self.id, tags=[RunTag(k, v) for k, v in tags.items()])
         self.tags.update(tags)
 
+    @undisturbed()
     def log_text(self, text: str, file: str) -> None:
         """Store a text as an artifact."""
         self._client.log_text(self.id, text, file)
 
+    @undisturbed()
     def log_figure(self, figure: "Figure", file: str) -> None:
         """Store a picture as an artifact."""
         self._client.log_figure(self.id, figure, file)
 
+    @undisturbed()
     def log_dataset(self, name: str, path: str, split: Split, sha256: str) -> None:
         """Store what the run was trained on, with the digest of all of it."""
         source = sources.LocalArtifactDatasetSource(path)  # type: ignore[attr-defined]  # made at import
@@ -145,6 +152,7 @@ class Run:
         with creating(mlflow.get_tracking_uri()):
             mlflow.log_input(dataset, context="training")
 
+    @undisturbed()
     def log_model(self, model: "keras.Model", step: int) -> None:
         """Store a trained model with its signature and the versions it needs, beside a step's metrics.
 
@@ -178,21 +186,33 @@ def tracked_run(
     FINISHED; FAILED with the reason as the tag `failure` and the traceback as an artifact; KILLED on Ctrl-C
     and SIGTERM. A process that is killed outright leaves it RUNNING.
     """
-    client = mlflow.MlflowClient()
-    # Not left to start_run: that would take an exported MLFLOW_RUN_ID for the new run's id.
-    run_id = run_id or client.create_run(experiment_id, tags=dict(tags), run_name=name).info.run_id
-    with mlflow.start_run(run_id=run_id):
-        run = Run(run_id, name)
-        if "failure" in run.tags:
-            client.delete_tag(run_id, "failure")
+    status = "FAILED"
+    try:
+        run = _start(experiment_id, name, tags, run_id)
         try:
             yield run
+            status = "FINISHED"
         except Exception as error:
             # A full disk takes these two as well; the first cause is what counts.
             with suppress(MlflowException, OSError):
                 run.set_tags({"failure": redact(f"{type(error).__name__}: {error}")[:5000]})
                 run.log_text(redact("".join(traceback.format_exception(error))), "traceback.txt")
             raise
-        except BaseException:  # KeyboardInterrupt, or SystemExit from the handler of SIGTERM
-            mlflow.end_run("KILLED")
-            raise
+    except (KeyboardInterrupt, SystemExit):  # Ctrl-C, or the handler of SIGTERM
+        status = "KILLED"
+        raise
+    finally:
+        with undisturbed():
+            mlflow.end_run(status)
+
+
+@undisturbed()
+def _start(experiment_id: str, name: str, tags: Mapping[str, str], run_id: str | None) -> Run:
+    client = mlflow.MlflowClient()
+    # Not left to start_run: that would take an exported MLFLOW_RUN_ID for the new run's id.
+    run_id = run_id or client.create_run(experiment_id, tags=dict(tags), run_name=name).info.run_id
+    mlflow.start_run(run_id=run_id)
+    run = Run(run_id, name)
+    if "failure" in run.tags:
+        client.delete_tag(run_id, "failure")
+    return run
