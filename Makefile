@@ -56,7 +56,7 @@ test: .venv/ready ## run the tests
 soak: .venv/ready ## kill N sweeps at random moments and compare them with the undisturbed one
 	.venv/bin/python tests/soak.py $(N)
 
-bench: .venv/ready ## epochs of ours against epochs of the notebook's code
+bench: .venv/ready ## what training, tracking and reporting cost here, in a quarter of an hour
 	$(RUN) handwriting.bench
 
 lint: .venv/ready ## check style and types

@@ -20,10 +20,10 @@ from handwriting.analysis.compare import Comparison, compare
 from handwriting.analysis.figures import curves, differences, figures, mistakes, time_to_target
 from handwriting.analysis.read import PER_EPOCH, Stored, read
 from handwriting.analysis.server import read_server
+from handwriting.bench.synthetic import CURVE, SWEEP, fill
 from handwriting.errors import UserError
 from handwriting.report import report
 from handwriting.store import ROOT
-from handwriting.synthetic import CURVE, SWEEP, fill
 
 RUNS = 16
 

@@ -1,0 +1,204 @@
+"""What is timed in turn: each a process that is set up once, and does an epoch for each line it reads."""
+
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Epoch = Callable[[], object]
+MATRIX = 2048  # side of the square matrices that `matmul` multiplies
+PRODUCTS = 10
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One contestant: whose code, and with what."""
+
+    name: str
+    optimizer: str = "adam"
+    images: int = 4000
+    batch: int = 32
+    threads: int | None = None  # None for every core
+
+
+def main() -> None:
+    """Set up the contestant that the argument describes; then do an epoch for each line read.
+
+    After each it writes the seconds that the epoch took. The first, with its tracing, is for warming up.
+    """
+    setting = Setting(**json.loads(sys.argv[1]))
+    with tempfile.TemporaryDirectory() as folder:
+        epoch = CONTESTANTS[setting.name](setting, Path(folder))
+        for _ in sys.stdin:
+            started = time.perf_counter()
+            epoch()
+            print(f"{time.perf_counter() - started:.4f}", flush=True)
+
+
+def notebook(setting: Setting, folder: Path) -> Epoch:
+    """Set up the notebook's code as it stands there: arrays, one-hot labels, plain `fit`."""
+    _tensorflows_own_defaults()
+    import keras
+    from keras import layers
+
+    x, y, held_out, held_out_digits = _arrays(setting.images)
+    train_labels = keras.utils.to_categorical(y, 10)
+    held_out_labels = keras.utils.to_categorical(held_out_digits, 10)
+    model = keras.Sequential(
+        [
+            keras.Input((28, 28, 1)),
+            layers.Conv2D(32, (3, 3), activation="relu"),
+            layers.Conv2D(64, (3, 3), activation="relu"),
+            layers.MaxPooling2D((2, 2)),
+            layers.Dropout(0.25),
+            layers.Flatten(),
+            layers.Dense(128, activation="relu"),
+            layers.Dropout(0.5),
+            layers.Dense(10, activation="softmax"),
+        ]
+    )
+    model.compile(loss="categorical_crossentropy", optimizer=setting.optimizer, metrics=["accuracy"])
+    return lambda: model.fit(
+        x, train_labels, batch_size=setting.batch, epochs=1, verbose=0,
+        validation_data=(held_out, held_out_labels),
+    )  # fmt: skip
+
+
+def autolog(setting: Setting, folder: Path) -> Epoch:
+    """Set up the notebook's code with what MLflow offers for it, in a store of its own."""
+    _tensorflows_own_defaults()  # before MLflow imports TensorFlow
+    import mlflow
+
+    mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
+    mlflow.keras.autolog(log_models=False, silent=True)
+    return notebook(setting, folder)
+
+
+def ours(setting: Setting, folder: Path) -> Epoch:
+    """Set up this package's training, with its callback, checkpoints and store."""
+    from handwriting.checkpoint import Checkpoints
+
+    model, cfg, digits = _ours(setting, folder)
+
+    import mlflow
+
+    from handwriting.callbacks import TrackEpochs
+    from handwriting.fit import train
+    from handwriting.tracking import Run, open_store
+
+    run_id = mlflow.start_run(experiment_id=open_store(cfg.tracking)).info.run_id
+    history: list[dict[str, float]] = []
+    checkpoints = Checkpoints(folder / "checkpoints", "bench")
+    tracker = TrackEpochs(Run(run_id, "bench"), checkpoints, history, 1)
+
+    def epoch() -> None:
+        tracker.epochs = cfg.epochs = len(history) + 1
+        train(model, cfg, digits, [tracker], len(history))
+
+    return epoch
+
+
+def untracked(setting: Setting, folder: Path) -> Epoch:
+    """Set up this package's training without callback, checkpoints and store."""
+    model, cfg, digits = _ours(setting, folder)
+
+    from handwriting.fit import train
+
+    cfg.epochs = 1
+    return lambda: train(model, cfg, digits, [])
+
+
+def pytorch(setting: Setting, folder: Path) -> Epoch:
+    """Set up the notebook's network in PyTorch, a plain loop, channels last in memory.
+
+    Only where torch is installed, which this package does not ask for. Its Adam and RMSprop have Keras's
+    settings.
+    """
+    import torch  # type: ignore[import-not-found]
+    from torch import nn
+
+    x, y, held_out, held_out_digits = (torch.from_numpy(array) for array in _arrays(setting.images))
+    last = {"memory_format": torch.channels_last}
+    x, held_out = x.permute(0, 3, 1, 2).to(**last), held_out.permute(0, 3, 1, 2).to(**last)
+    model = nn.Sequential(
+        nn.Conv2d(1, 32, 3), nn.ReLU(), nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(0.25),
+        nn.Flatten(), nn.Linear(9216, 128), nn.ReLU(), nn.Dropout(0.5), nn.Linear(128, 10),
+    ).to(**last)  # fmt: skip
+    optimizer = {
+        "adam": lambda: torch.optim.Adam(model.parameters(), lr=0.001, eps=1e-7),
+        "rmsprop": lambda: torch.optim.RMSprop(model.parameters(), lr=0.001, alpha=0.9, eps=1e-7),
+    }[setting.optimizer]()
+    loss_of = nn.CrossEntropyLoss()
+
+    def epoch() -> None:
+        model.train()
+        for batch in torch.randperm(len(x)).split(setting.batch):
+            optimizer.zero_grad()
+            loss_of(model(x[batch]), y[batch]).backward()
+            optimizer.step()
+        model.eval()
+        with torch.no_grad():
+            for images, digits in zip(held_out.split(500), held_out_digits.split(500), strict=True):
+                loss_of(model(images), digits)
+
+    return epoch
+
+
+def matmul(setting: Setting, folder: Path) -> Epoch:
+    """Set up ten products of two square float32 matrices: the rate that the machine is measured by."""
+    import tensorflow as tf
+
+    from handwriting.fit import set_threads
+
+    set_threads(setting.threads)
+    matrix = tf.random.stateless_normal((MATRIX, MATRIX), (0, 0))
+    return lambda: [tf.linalg.matmul(matrix, matrix).numpy() for _ in range(PRODUCTS)]
+
+
+def _tensorflows_own_defaults() -> None:
+    """Undo what this package sets for TensorFlow, which reads it when it is imported."""
+    os.environ.pop("TF_ENABLE_ONEDNN_OPTS", None)
+
+
+def _arrays(images: int) -> tuple[np.ndarray, ...]:
+    """Return training images and digits, and a tenth as many to validate with."""
+    from handwriting.store import ROOT
+
+    with np.load(ROOT / "src" / "handwriting" / "mnist.npz") as file:
+        x, y = file["x_train"][..., None].astype("float32") / 255, file["y_train"].astype("int64")
+    return x[:images], y[:images], x[-images // 10 :], y[-images // 10 :]
+
+
+def _ours(setting: Setting, folder: Path) -> Any:
+    import hydra
+
+    from handwriting.config import register
+    from handwriting.data import load_digits
+    from handwriting.store import ROOT
+
+    register()
+    overrides = [
+        f"optimizer={setting.optimizer}", f"batch_size={setting.batch}", f"data.limit_train={setting.images}",
+        f"data.validation_size={setting.images // 10}", f"tracking.uri=sqlite:///{folder}/mlflow.db",
+    ]  # fmt: skip
+    with hydra.initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        cfg = hydra.compose("config", overrides)
+    digits = load_digits(cfg.data, cfg.seed)
+
+    from handwriting.fit import build_model, set_threads
+
+    set_threads(setting.threads)
+    return build_model(cfg, setting.images), cfg, digits
+
+
+CONTESTANTS = {one.__name__: one for one in (notebook, autolog, ours, untracked, pytorch, matmul)}
+
+if __name__ == "__main__":
+    main()
