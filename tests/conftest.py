@@ -20,7 +20,10 @@ if TYPE_CHECKING:  # 5 s to import, and tests of the config need neither
 
 CONF = ROOT / "conf"
 SMALL = ("model=small_cnn", "data.limit_train=500", "data.limit_test=200", "data.validation_size=100")
-CHOICES = {"optimizer": "adam", "model": "small_cnn", "data": "mnist", "start": "fresh"}
+CHOICES = {
+    "optimizer": "adam", "schedule": "constant", "model": "small_cnn", "data": "mnist",
+    "augmentation": "none", "start": "fresh",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="session", autouse=True)

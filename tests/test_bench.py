@@ -1,10 +1,13 @@
 """The benchmark counts right, and its contestants work."""
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
 from handwriting.bench import parts
 from handwriting.bench.contestants import Setting
+from handwriting.bench.figure import draw
 from handwriting.bench.turns import in_turn, ratio
 from handwriting.bench.work import work_of_epoch, work_of_layers
 from handwriting.models import build_cnn
@@ -15,7 +18,7 @@ def test_the_work_of_the_notebooks_network_is_counted_as_by_hand() -> None:
     by_hand = [2 * 26 * 26 * 9 * 32, 2 * 24 * 24 * 9 * 32 * 64, 2 * 9216 * 128, 2 * 128 * 10]
     assert work_of_layers(model) == by_hand
     step, forward = 3 * sum(by_hand) - by_hand[0], sum(by_hand)
-    assert step == 71_487_744  # design: 71.5 MFLOP an image
+    assert step == pytest.approx(71.5e6, rel=0.002)
     assert work_of_epoch(model, 100) == 100 * step + 10 * forward
 
 
@@ -46,6 +49,27 @@ def test_the_share_of_tracking_is_that_of_a_run_of_ten_epochs() -> None:
     )
     (row,) = parts.tracking_share(found).to_dict("records")
     assert row["median"] == pytest.approx((2 + 10 * 2) / (22.0 * 10 * 10))
+
+
+def test_a_projection_lies_between_two_bounds_and_is_never_better_than_one_job_a_core() -> None:
+    one, two = pd.Series([1000.0, 1000.0]), pd.Series([1600.0, 2020.0])
+    found = parts.projected(one, two, 2)
+    assert found["8 cores, projected, not contending"].to_list() == [8000, 8000]
+    assert found["8 cores, projected, contending as here"].to_list() == [
+        pytest.approx(8000 / (1 + 7 / 4)),
+        8000,
+    ]
+
+
+def test_what_a_run_costs_is_measured_by_name(tmp_path: Path) -> None:
+    found = parts.start_up(0, rounds=1)
+    once, each = parts.TRACKING
+    assert {*once, *each} < set(found["what"])
+    assert (found["median"] > 0).all()
+    images = ("epoch of 100 images, batch 32, adam", "jobs at once, 100 images each", "10 runs in the store")
+    table = [parts.rows(part, "s", {"one": pd.Series([1.0, 2.0])}) for part in images]
+    draw(pd.concat([found, *table]), tmp_path / "bench")
+    assert (tmp_path / "bench.png").stat().st_size > 10_000
 
 
 def test_a_contestant_that_fails_says_why() -> None:

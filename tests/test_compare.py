@@ -1,5 +1,6 @@
 """The comparison: what is paired, what is left out and why, what is said."""
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -8,9 +9,10 @@ import pytest
 from scipy import stats
 
 from handwriting.analysis.compare import Comparison, compare
-from handwriting.analysis.verdict import markdown, sentence, tables
+from handwriting.analysis.verdict import markdown, method, sentence, tables
 from handwriting.errors import UserError
 
+TIME_TO_TARGET = "Time to target, of the finished runs; one that never gets there counts as not reached"
 RMSPROP = [0.9871, 0.9880, 0.9868, 0.9875, 0.9873, 0.9879, 0.9866]
 ADAM = [0.9879, 0.9886, 0.9879, 0.9880, 0.9880, 0.9889, 0.9871]
 OPTIMIZERS = {"rmsprop": {"params.optimizer.rho": "0.9"}, "adam": {"params.optimizer.beta_1": "0.9"}}
@@ -145,7 +147,36 @@ def test_three_arms_are_compared_two_by_two_with_holms_correction() -> None:
     assert result.pairs["p_holm"].to_list() == [pytest.approx(3 * 2 / 2**7)] * 3
     assert sentence(result).count("after Holm's correction") == 3
     few = compared([one for one in runs if one["params.seed"] != "6"])
-    assert "too few seeds to tell (6 paired seeds, of the 7 that can" in sentence(few)
+    assert "too few seeds to tell (6 paired seeds, where 7 are needed" in sentence(few)
+    fewer = compared([one for one in runs if int(str(one["params.seed"])) < 5])
+    assert "too few seeds to tell (5 paired seeds, where 7 are needed" in sentence(fewer)
+
+
+def test_of_many_pairs_that_differ_those_not_named_are_counted() -> None:
+    arms = {name: [x - 0.01 * place for x in ADAM] for place, name in enumerate("abcde")}
+    result = compared(sweep(7, **arms))
+    better = (result.pairs["verdict"] == "better").sum()
+    assert better == 0, "10 pairs of arms need 9 seeds"
+    runs = [
+        run(arm, seed, 0.9 - 0.01 * place + 0.001 * seed)
+        for seed in range(9)
+        for place, arm in enumerate("abcde")
+    ]
+    assert sentence(compared(runs)).endswith("One arm is better in 4 more pairs.")
+
+
+def test_a_group_of_which_one_member_has_a_setting_of_its_own_is_compared() -> None:
+    """As schedule=one_cycle has a warmup, and schedule=constant has none."""
+    members = {"constant": {}, "one_cycle": {"params.schedule.warmup": "0.2"}}
+    runs = [
+        run("adam", seed, 0.9 + 0.01 * (name == "constant"), params__schedule=name)
+        | {"params.schedule._target_": f"handwriting.schedules.{name}"} | own
+        for seed in range(7) for name, own in members.items()
+    ]  # fmt: skip
+    for result in (compared(runs), compared(runs, by=["schedule"])):
+        assert list(result.arms.index) == ["constant", "one_cycle"]
+        assert result.pairs["n"].to_list() == [7]
+        assert result.left_out.empty
 
 
 @pytest.mark.parametrize("by", [None, ["batch_size"]])
@@ -196,6 +227,17 @@ def test_within_an_arm_one_setting_is_kept() -> None:
     result = compared([*sweep(), *other], by=["optimizer"])
     assert result.arms["n"].to_list() == [7, 7]
     assert set(reasons(result)) == {"optimizer.learning_rate is 0.1, not 0.001"}
+
+
+def test_arms_are_compared_at_a_setting_that_all_of_them_have() -> None:
+    """Else the one run that failed would have set rmsprop at 0.1 against adam at 0.001."""
+    other = [one | {"params.optimizer.learning_rate": "0.1"} for one in sweep()]
+    other[1]["status"] = "FAILED"
+    for index, one in enumerate(other):
+        one |= {"run_id": f"other{index}", "start_time": pd.Timestamp("2027-01-01")}
+    result = compared([*sweep(), *other], by=["optimizer"])
+    assert set(result.runs["params.optimizer.learning_rate"]) == {"0.001"}
+    assert result.pairs["n"].to_list() == [7]
 
 
 @pytest.mark.parametrize("by", [None, ["optimizer"]])
@@ -254,6 +296,7 @@ def test_an_unfinished_run_is_listed_and_counted_but_never_paired(status: str) -
     assert "rmsprop cnn seed 0" in said(result, f"Left out: 1 run ({status})")
     assert result.pairs["n"].to_list() == [6]
     assert column in tables(result)["Arms: mean ± standard deviation over seeds"]
+    assert ("Failed, and in no pair: 1 run of rmsprop." in sentence(result)) == (status == "FAILED")
 
 
 def test_a_failed_run_that_was_run_again_does_not_count_as_failed() -> None:
@@ -313,6 +356,19 @@ def test_a_key_that_no_run_has_or_that_makes_other_data_is_refused() -> None:
         compared(sweep(), by=["seed"])
 
 
+def test_a_metric_that_no_run_has_is_refused_by_name() -> None:
+    with pytest.raises(UserError, match=r"^test_acuracy: no run has .* Did you mean 'test_accuracy'\?"):
+        compared(sweep(), metric="test_acuracy")
+
+
+def test_the_method_claims_the_same_order_only_where_it_is_the_same() -> None:
+    assert "in the same order" in method(compared(sweep()))
+    starts = [one | {"params.start": start} for start in ("fresh", "after") for one in sweep()]
+    for index, one in enumerate(starts):
+        one["run_id"] = f"start{index}"
+    assert "in the same order" not in method(compared(starts))
+
+
 def test_one_arm_is_a_table_and_a_sentence_that_says_what_is_missing() -> None:
     for by in (None, ["optimizer"]):
         result = compared(sweep(3, adam=ADAM), by=by)
@@ -362,7 +418,7 @@ def test_a_run_that_never_reaches_the_target_counts_as_later_than_all(reached: i
     assert (row["n"], row["reached"], row["median_epochs"]) == (4, reached, median)
     assert row["median_seconds"] == median * 10
     assert len(result.times) == 4
-    shown = tables(result)["Time to target; a run that never gets there counts as not reached"]
+    shown = tables(result)[TIME_TO_TARGET]
     assert (shown["median epochs"].iloc[0] == "not reached") == (median == np.inf)
 
 
@@ -398,8 +454,12 @@ def test_names_of_runs_cannot_write_markdown_or_html() -> None:
     assert "<script>" not in text
     assert "[x](" not in text
     assert "\n# h" not in text
-    header, rule, *_ = [line for line in text.splitlines() if line.startswith("|")]
-    assert header.count("|") == rule.count("|")
+    piped = [one | {"params.optimizer": f"a|{one['params.optimizer']}"} for one in sweep()]
+    grids = [line for line in markdown(compared(piped)).splitlines() if line.startswith("|")]
+    assert any(r"a\|adam" in line for line in grids)
+    for line, above in itertools.pairwise(grids):
+        if "---" in above:
+            assert line.replace(r"\|", "").count("|") == above.count("|")
 
 
 def test_a_long_comparison_fits_into_a_description() -> None:

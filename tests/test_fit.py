@@ -14,6 +14,7 @@ from mlflow.entities import Run
 from omegaconf import DictConfig, OmegaConf
 
 from conftest import CHOICES, CONF, SMALL, compose, fit_tracked, runs_in
+from handwriting.augment import amounts
 from handwriting.callbacks import SeedEpoch, TrackEpochs
 from handwriting.checkpoint import Checkpoints, weights_digest
 from handwriting.config import AugmentationConfig, before, flatten
@@ -208,52 +209,59 @@ def test_evaluation_sees_the_whole_split_in_its_order(digits: Digits) -> None:
     np.testing.assert_array_equal(labels.argmax(axis=1), digits.test.y)
 
 
-def distorted(seed: int = 0, epoch: int = 0, split: Split = COUNTED, **most: float) -> np.ndarray:
-    """Return an epoch's images, (n, 28, 28)."""
+def distorted(batch_size: int = 500, split: Split = COUNTED, **most: float) -> np.ndarray:
+    """Return an epoch's images in the order of `split`, (n, 28, 28)."""
     amounts = AugmentationConfig(**{"rotation": 0, "scale": 0, "shear": 0, "shift": 0, **most})
-    one_batch = next(
-        iter(training_batches(split, len(split), seed, tf.Variable(epoch, dtype=tf.int64), amounts))
-    )
-    plain = next(iter(training_batches(split, len(split), seed, tf.Variable(epoch, dtype=tf.int64))))
-    np.testing.assert_array_equal(
-        one_batch[1], plain[1], "labels and order are those of an image undistorted"
-    )
-    return one_batch[0].numpy()[..., 0]
+    number = tf.Variable(4, dtype=tf.int64)
+    drawn, plain = (list(training_batches(split, batch_size, 3, number, most)) for most in (amounts, None))
+    for (_, one), (_, other) in zip(drawn, plain, strict=True):
+        np.testing.assert_array_equal(one, other, "labels, in the order of images that are not distorted")
+    order = np.concatenate([numbers(x) for x, _ in plain])
+    return np.concatenate([x for x, _ in drawn])[np.argsort(order)].reshape(-1, 28, 28)
 
 
-def test_distortions_are_a_function_of_seed_and_epoch(digits: Digits) -> None:
-    few = Split(digits.train.x[:50], digits.train.y[:50])
-    one = distorted(3, 4, few, **compose("augmentation=affine").augmentation)
-    np.testing.assert_array_equal(one, distorted(3, 4, few, **compose("augmentation=affine").augmentation))
-    for other in (distorted(3, 5, few, rotation=0.2), distorted(2, 4, few, rotation=0.2)):
-        assert not np.array_equal(distorted(3, 4, few, rotation=0.2), other)
-    np.testing.assert_array_equal(np.sort(distorted(3, 4, few), None), np.sort(few.x / np.float32(255), None))
+def test_an_images_distortion_is_a_function_of_seed_epoch_and_index(digits: Digits) -> None:
+    one = amounts(50, 3, tf.constant(4, tf.int64)).numpy()
+    np.testing.assert_array_equal(one, amounts(50, 3, tf.constant(4, tf.int64)).numpy())
+    for seed, epoch in ((3, 5), (2, 4), (4, 3)):
+        assert (one != amounts(50, seed, tf.constant(epoch, tf.int64)).numpy()).mean() > 0.99
+    assert len(np.unique(one)) == one.size
+    few = Split(digits.train.x[:50].copy(), digits.train.y[:50])
+    few.x[:, 0, 0] = np.arange(50)  # a number that the order is known by
+    affine = compose("augmentation=affine").augmentation
+    # Sines and cosines differ in their last bit with the size of the batch they are taken of.
+    np.testing.assert_allclose(distorted(50, few, **affine), distorted(7, few, **affine), atol=1e-4)
+    np.testing.assert_array_equal(distorted(50, few), few.x / np.float32(255))
 
 
-def test_distortions_are_of_the_size_that_is_asked_for() -> None:
-    """A bright square in the middle: where it goes, how large it is, how far it is turned."""
-    x = np.zeros((500, 28, 28), np.uint8)
-    x[:, 9:19, 9:19] = 255
-    square = Split(x, np.zeros(500, np.int32))
-    rows, columns = np.mgrid[:28, :28]
+@pytest.mark.parametrize("first", [False, True], ids=["channels last", "channels first"])
+def test_distortions_are_of_the_size_that_is_asked_for(request: pytest.FixtureRequest, first: bool) -> None:
+    """A bright bar in the middle: how far it goes, how large it is, how it leans."""
+    if first:
+        request.getfixturevalue("_channels_first")
+    x = np.zeros((200, 28, 28), np.uint8)
+    x[:, 6:22, 12:16] = 255
+    x[:, 0, 0] = np.arange(200)
+    bar = Split(x, np.zeros(200, np.int32))
+    rows, columns = np.mgrid[:28, :28] - 13.5
+    inside = np.hypot(rows, columns) < 13  # without the number in the corner
 
-    def middle(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        mass = images.sum(axis=(1, 2))
-        return (images * columns).sum(axis=(1, 2)) / mass, (images * rows).sum(axis=(1, 2)) / mass
+    def mean(of: np.ndarray, images: np.ndarray) -> np.ndarray:
+        return (images * inside * of).sum(axis=(1, 2)) / (images * inside).sum(axis=(1, 2))
 
-    across, up = middle(distorted(split=square, shift=3))
-    for moved in (across - 13.5, up - 13.5):
-        assert 2.9 < np.abs(moved).max() <= 3.01
-        assert abs(moved.mean()) < 0.3
-    sizes = np.sqrt(distorted(split=square, scale=0.2).sum(axis=(1, 2))) / 10
-    assert (sizes.min(), sizes.max()) == (pytest.approx(0.8, abs=0.03), pytest.approx(1.2, abs=0.03))
-    turned = distorted(split=square, rotation=0.3)
-    assert np.abs(np.array(middle(turned)) - 13.5).max() < 0.1
-    corner = turned[:, 9, 9]
-    assert corner.min() < 0.2 < 0.9 < corner.max()
-    sheared = distorted(split=square, shear=0.5)
-    lean = (sheared * (columns - 13.5) * (rows - 13.5)).sum(axis=(1, 2)) / sheared.sum(axis=(1, 2)) / 8.25
-    assert (lean.min(), lean.max()) == (pytest.approx(-0.5, abs=0.05), pytest.approx(0.5, abs=0.05))
+    def ends(values: np.ndarray) -> list[float]:
+        return [values.min(), values.max()]
+
+    moved = distorted(split=bar, shift=3)
+    for way in (rows, columns):
+        assert ends(mean(way, moved)) == pytest.approx([-3, 3], abs=0.1)
+    size = np.sqrt((distorted(split=bar, scale=0.2) * inside).sum(axis=(1, 2)) / 64)
+    assert ends(size) == pytest.approx([0.8, 1.2], abs=0.03)
+    turned, sheared = distorted(split=bar, rotation=0.3), distorted(split=bar, shear=0.3)
+    across, up, both = (mean(of, turned) for of in (columns**2, rows**2, columns * rows))
+    assert ends(np.arctan2(2 * both, up - across) / 2) == pytest.approx([-0.3, 0.3], abs=0.02)
+    slope = mean(columns * rows, sheared) / mean(rows**2, sheared)
+    assert ends(slope) == pytest.approx([-0.3, 0.3], abs=0.02)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """The report: what is read from a real store, what is written, and what is said when there is nothing."""
 
+import math
 import re
 import subprocess
 import sys
@@ -89,11 +90,24 @@ def test_a_run_may_belong_to_several_sweeps_and_names_are_matched_whole(tmp_path
     client = mlflow.MlflowClient(uri)
     runs = client.search_runs([experiment(client, "synthetic").experiment_id])
     client.set_tag(runs[0].info.run_id, "sweep", f"{SWEEP} other_50%")
-    client.set_tag(runs[1].info.run_id, "sweep", f"{SWEEP}x")
+    client.set_tag(runs[1].info.run_id, "sweep", f"{SWEEP}x Other_50%")
     assert set(read(uri, sweep="other_50%").runs["run_id"]) == {runs[0].info.run_id}
     assert len(read(uri, sweep=SWEEP).runs) == 3
     with pytest.raises(UserError, match=r"no sweep 'other' with runs.*There are: "):
         read(uri, sweep="other")
+
+
+def test_a_result_that_is_no_number_is_read_as_none(tmp_path: Path) -> None:
+    """MLflow stores NaN as 0 with a mark: the best loss there is."""
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    fill(uri, RUNS)
+    client = mlflow.MlflowClient(uri)
+    (run, *_) = client.search_runs([experiment(client, "synthetic").experiment_id])
+    client.log_metric(run.info.run_id, "test_loss", math.nan, step=10)
+    for stored in (read(uri), read_server(uri, None, None)):
+        result = compare(stored.runs, stored.epochs, metric="test_loss")
+        assert result.left_out["run_id"].to_list() == [run.info.run_id]
+        assert result.left_out["reason"].to_list() == ["its test_loss is missing or not a number"]
 
 
 def test_a_run_deleted_between_two_queries_is_left_out(
@@ -173,9 +187,15 @@ def test_the_report_is_on_the_screen_in_files_and_in_the_store(
     assert text.count("<img") == 3
     files = {one.name for one in page.parent.iterdir()}
     names = ("curves", "differences", "time_to_target")
-    assert files == {"report.html", "runs.csv", "verdict.md"} | {
-        f"{name}.{kind}" for name in names for kind in ("png", "svg")
-    }
+    assert files == {
+        "report.html",
+        "runs.csv",
+        "left_out.csv",
+        "table1.csv",
+        "table2.csv",
+        "table3.csv",
+        "verdict.md",
+    } | {f"{name}.{kind}" for name in names for kind in ("png", "svg")}
     client = mlflow.MlflowClient(filled)
     (run,) = client.search_runs([experiment(client, "synthetic-reports").experiment_id])
     assert {one.path for one in client.list_artifacts(run.info.run_id)} == files

@@ -19,6 +19,7 @@ from handwriting.claim import claim, joined, lock_of
 from handwriting.config import TrackingConfig
 from handwriting.data import Split
 from handwriting.errors import UserError, redact
+from handwriting.interrupts import ENDINGS, undisturbed
 from handwriting.store import check_store
 from handwriting.summary import runs_of_sweep, table_of_jobs
 from handwriting.tracking import creating, open_store, tracked_run
@@ -75,6 +76,27 @@ def test_a_signal_within_a_write_takes_effect_after_it(
     assert (stored.info.status, stored.data.metrics) == ("KILLED", {"loss": 0.5})
     with closing(sqlite3.connect(tracking.uri.removeprefix("sqlite:///"), timeout=0)) as store:
         store.execute("BEGIN IMMEDIATE")
+
+
+def test_signals_are_held_back_once_and_their_handlers_put_back() -> None:
+    handled: list[int] = []
+    before = {number: signal.signal(number, lambda number, _: handled.append(number)) for number in ENDINGS}
+    try:
+        with suppress(ZeroDivisionError), undisturbed(), undisturbed():
+            for number in ENDINGS:
+                signal.raise_signal(number)
+            assert handled == []
+            _ = 1 / 0
+        assert handled == list(ENDINGS)
+        with undisturbed():
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+            assert handled[2:] == [signal.SIGINT], "who insists is heard"
+        signal.raise_signal(signal.SIGTERM)
+        assert handled[-1] == signal.SIGTERM
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def test_a_run_gone_on_with_loses_its_failure_and_keeps_its_points(tracking: TrackingConfig) -> None:

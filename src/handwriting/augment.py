@@ -34,7 +34,7 @@ def distort(images: tf.Tensor, by: tf.Tensor, most: AugmentationConfig) -> tf.Te
     angle, scale, shear, across, up = tf.unstack(by, axis=1)
     cos, sin = tf.cos(angle * most.rotation), tf.sin(angle * most.rotation)
     size, shear = 1 + scale * most.scale, shear * most.shear
-    # From a place in the result to the place in the image: a turn, then a shear, over the scale.
+    # From a place in the result to the place in the image: sheared, then turned, then over the size.
     xx, xy = cos / size, (cos * shear - sin) / size
     yx, yy = sin / size, (sin * shear + cos) / size
     middle_x, middle_y = (IMAGE_SHAPE[1] - 1) / 2, (IMAGE_SHAPE[0] - 1) / 2

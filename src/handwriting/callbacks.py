@@ -87,7 +87,7 @@ class TrackEpochs(keras.callbacks.Callback):
         super().__init__()
         self.run, self.checkpoints = run, checkpoints
         self.past, self.epochs = history, epochs
-        self.started = 0.0
+        self.started = self.rate = 0.0
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Log what an interrupted process saved and could not log any more."""
@@ -95,15 +95,15 @@ class TrackEpochs(keras.callbacks.Callback):
             self.run.log_epoch(metrics, epoch)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Start the epoch's clock."""
+        """Start the epoch's clock, and note the learning rate of its first step."""
+        self.rate = float(self.model.optimizer.learning_rate)
         self.started = time.perf_counter()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Save and log Keras's metrics as they are, the learning rate and the seconds of the epoch."""
+        """Save and log Keras's metrics as they are, the learning rate as it began and the epoch's seconds."""
         seconds = time.perf_counter() - self.started  # training and validation
         metrics = {name: float(value) for name, value in (logs or {}).items()}
-        rate = float(self.model.optimizer.learning_rate)
-        self.past.append({**metrics, "learning_rate": rate, "epoch_seconds": seconds})
+        self.past.append({**metrics, "learning_rate": self.rate, "epoch_seconds": seconds})
         self.checkpoints.save(Checkpoint.of(self.model, self.past))
         self.run.log_epoch(self.past[-1], epoch)
         values = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())

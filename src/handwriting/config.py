@@ -126,6 +126,9 @@ def check_config(cfg: DictConfig) -> None:
             raise UserError(f"{name}: there is no such key.{nearest(name, keys)}")
         for name in sorted(set(keys) - set(found)):
             raise UserError(f"{name} has no value. Give one: {name}=VALUE")
+    for key in ("model.input_shape", "model.classes", "schedule.peak", "schedule.steps"):
+        if OmegaConf.select(cfg, key) is not None:
+            raise UserError(f"{key} follows from the data and the training. Leave it out")
     missing = sorted(OmegaConf.missing_keys(cfg))
     if missing:
         raise UserError(f"{missing[0]} has no value. Give one: {missing[0]}=VALUE")

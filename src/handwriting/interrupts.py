@@ -13,19 +13,31 @@ def undisturbed() -> Iterator[None]:
     """Let Ctrl-C and SIGTERM take effect after the block, or after the function that this decorates.
 
     An exception that a signal raises within one of MLflow's transactions can leave it open, and with it the
-    store's lock: neither this process nor any other could write then, until this one ends (LOG.md).
+    store's lock: neither this process nor any other could write then, until this one ends (LOG.md). The same
+    signal a second time is not held back: a server may take minutes not to answer.
     """
     if threading.current_thread() is not threading.main_thread():  # signals are handled in that one only
         yield
         return
+    # None is a handler that Python did not set and cannot set again.
+    before = {number: handler for number in ENDINGS if (handler := signal.getsignal(number)) is not None}
     came: list[int] = []
-    handlers = {}
+    holding = True
+
+    def hold(number: int, frame: object) -> None:
+        if holding and number not in came:
+            came.append(number)
+        else:  # which also serves where a signal arrives while the handlers are put back
+            signal.signal(number, before[number])  # type: ignore[index]  # a Signals is an int
+            signal.raise_signal(number)
+
     try:
-        for number in ENDINGS:
-            handlers[number] = signal.signal(number, lambda number, _: came.append(number))
+        for one in before:
+            signal.signal(one, hold)
         yield
     finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        for one in dict.fromkeys(came):
-            signal.raise_signal(one)
+        holding = False
+        for one, handler in before.items():
+            signal.signal(one, handler)
+        for number in came:
+            signal.raise_signal(number)

@@ -2,12 +2,14 @@
 
 import argparse
 import base64
+import re
+import shutil
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 from urllib.request import url2pathname
 
 from handwriting.errors import UserError
@@ -78,17 +80,16 @@ def report(
     from handwriting.analysis.compare import compare
     from handwriting.analysis.figures import figures, save
     from handwriting.analysis.read import read
-    from handwriting.analysis.verdict import markdown, sentence
+    from handwriting.analysis.verdict import markdown, sentence, tables
 
     stored = read(uri, sweep, experiment)
     comparison = compare(stored.runs, stored.epochs, by, metric, BASELINE)
     print_comparison(comparison)
     name = stored.sweep or stored.experiment
     # An experiment may have any name; the folder is one in reports/, and no other.
-    folder = store_folder(uri) / "reports" / (name.replace("/", "-").lstrip(".") or "-")
-    folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.iterdir():
-        old.unlink()
+    folder = store_folder(uri) / "reports" / re.sub(r"^\.", "%2E", quote(name, safe=" "))
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     drawn = figures(comparison, stored.epochs)
     pictures = {HEADINGS[key]: save(figure, folder / key) for key, figure in drawn.items()}
     pictures |= mistakes_of(uri, comparison)
@@ -97,6 +98,9 @@ def report(
     columns = ["run_id", "name", "arm", "seed", "status"]
     metrics = [column for column in comparison.runs if column.startswith("metrics.")]
     comparison.runs[[*columns, *metrics]].to_csv(folder / "runs.csv", index=False)
+    comparison.left_out[[*columns, "reason"]].to_csv(folder / "left_out.csv", index=False)
+    for number, table in enumerate(tables(comparison).values(), start=1):
+        table.to_csv(folder / f"table{number}.csv", index=False)
     (folder / "verdict.md").write_text(markdown(comparison, most=100_000) + "\n")
 
     from handwriting.tracking import store_errors  # MLflow, 3 s: the verdict is on the screen by now
@@ -141,6 +145,7 @@ def page_of(name: str, comparison: "Comparison", pictures: Mapping[str, bytes]) 
         tables=tables(comparison),
         most=200,
         pictures={heading: base64.b64encode(png).decode() for heading, png in pictures.items()},
+        left_out=len(comparison.left_out),
         method=method(comparison),
         made=f"Made {datetime.now(UTC):%Y-%m-%d %H:%M} UTC from {len(comparison.runs)} runs compared "
         f"and {len(comparison.left_out)} left out.",
@@ -188,6 +193,7 @@ def store_report(
     no chart of training runs; and in words as the description above the training runs.
     """
     import mlflow
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
     from handwriting.config import TrackingConfig
     from handwriting.tracking import open_store
@@ -200,6 +206,8 @@ def store_report(
     if run_id is None:
         tags = {"report": name, "sweep": stored.sweep}
         run_id = client.create_run(experiment_id, tags=tags, run_name=name).info.run_id
+    # What an earlier report drew and this one does not must not stand beside it.
+    get_artifact_repository(client.get_run(run_id).info.artifact_uri).delete_artifacts()  # type: ignore[no-untyped-call]
     client.log_artifacts(run_id, str(folder))
     client.set_tag(run_id, "mlflow.note.content", description)
     client.set_tag(run_id, "verdict", sentence[:5000])

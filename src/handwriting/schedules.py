@@ -16,7 +16,7 @@ def one_cycle(peak: float, steps: int, warmup: float) -> keras.optimizers.schedu
 
     Of the shape that Smith and Topin 2018 (1708.07120) train by, with half a cosine for the fall.
     """
-    rise = max(1, round(warmup * steps))
+    rise = max(1, min(steps - 1, round(warmup * steps)))
     return keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=peak / rise,  # not 0, which would waste the first step
         warmup_target=peak,

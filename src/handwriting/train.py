@@ -22,6 +22,8 @@ from handwriting.store import ROOT, check_store
 
 log = logging.getLogger(__name__)
 
+GROUPS = ("optimizer", "schedule", "model", "data", "augmentation", "start")  # that decide a result
+
 WANTS_TRACEBACK = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
@@ -36,7 +38,7 @@ def run(cfg: DictConfig) -> None:
     from handwriting.tracking import store_errors
 
     chosen = HydraConfig.get().runtime.choices
-    choices = {name: chosen[name] for name in ("optimizer", "model", "data", "start")}
+    choices = {name: chosen[name] for name in GROUPS}
     first = before(cfg)
     with store_errors(cfg.tracking.uri):
         start = ""

@@ -58,6 +58,11 @@ def select(runs: pd.DataFrame, by: Sequence[str] | None, metric: str) -> Selecti
             f"none of the {len(runs)} runs has the parameter seed and the tag data.sha256, which "
             "python -m handwriting.train stores. Name the experiment or the sweep of such runs"
         )
+    ours = runs[(runs["reason"] == "") & (runs["status"] == "FINISHED")].dropna(axis="columns", how="all")
+    known = [column.removeprefix("metrics.") for column in ours if column.startswith("metrics.")]
+    if len(ours) and metric not in known:
+        there = f"{nearest(metric, known)} There are: {few(known, 20)}"
+        raise UserError(f"{metric}: no run has such a metric.{there}")
     keys = _checked(by, runs) if by else None
     if keys is None:
         _keep_one_setting(runs, _DATA)
@@ -71,8 +76,12 @@ def select(runs: pd.DataFrame, by: Sequence[str] | None, metric: str) -> Selecti
     outer = [f"params.{key}" for key in settings if not nested(key, keys) and key not in keys]
     _keep_one_setting(runs, list(dict.fromkeys(_DATA + outer)))
     inner = [f"params.{key}" for key in settings if nested(key, keys) and key not in keys]
-    several = runs[runs["reason"] == ""].groupby("arm")[inner].nunique(dropna=False).gt(1).any(axis=1)
-    for arm in several.index[several]:
+    live = runs[runs["reason"] == ""]
+    several = live.groupby("arm")[inner].nunique(dropna=False).gt(1)
+    shared = [one for one in inner if several[one].any() and live[one].notna().all()]
+    if shared and live.groupby(shared)["arm"].nunique().max() == len(several):
+        _keep_one_setting(runs, shared, arms=len(several))  # one that all arms have, before one for each
+    for arm in several.index:
         _keep_one_setting(runs, inner, arm)
     left = set(runs.loc[runs["reason"] == "", "arm"])
     arms = [arm for arm in arms if arm in left]
@@ -162,10 +171,12 @@ def _number(text: str) -> float:
         return -math.inf
 
 
-def _keep_one_setting(runs: pd.DataFrame, columns: Sequence[str], arm: str | None = None) -> None:
+def _keep_one_setting(
+    runs: pd.DataFrame, columns: Sequence[str], arm: str | None = None, arms: int = 2
+) -> None:
     """Leave out all runs, or all of an arm, but those of one setting.
 
-    That is one that compares something, has most finished runs, is newest, in this order.
+    That is one that has two arms to compare, or `arms`, has most finished runs, is newest, in this order.
     """
     live = runs[(runs["reason"] == "") & (arm is None or runs["arm"] == arm)]
     varying = [one for one in columns if one in live and live[one].nunique(dropna=False) > 1]
@@ -175,7 +186,7 @@ def _keep_one_setting(runs: pd.DataFrame, columns: Sequence[str], arm: str | Non
     finished = live["status"] == "FINISHED"
     worth = pd.DataFrame(
         {
-            "arms": live["arm"].where(finished).groupby(group).nunique().clip(upper=2),
+            "arms": live["arm"].where(finished).groupby(group).nunique().clip(upper=arms),
             "finished": finished.groupby(group).sum(),
             "newest": live["start_time"].groupby(group).max(),
         }

@@ -68,12 +68,13 @@ def judged(pairs: pd.DataFrame) -> pd.DataFrame:
 
     "too few seeds to tell" below six pairs, which the correction does not count; "better", of one arm or the
     other, where the interval leaves out 0 and p_holm < 0.05; else "no difference shown", or again "too few
-    seeds to tell" below `needed`, the number of pairs with which the smallest possible p passes Holm.
+    seeds to tell" below `needed`, the number of pairs with which the smallest possible p passes Holm whatever
+    the other pairs of arms show.
     """
     enough = (pairs["n"] >= PAIRS_NEEDED).to_numpy()
     p = pairs["p"].to_numpy().copy()
     p[enough] = holm(p[enough])
-    needed = math.floor(math.log2(2 * max(1, enough.sum()) / LEVEL)) + 1
+    needed = math.floor(math.log2(2 * max(1, (pairs["n"] > 0).sum()) / LEVEL)) + 1
     leaves_out_0 = ((pairs["low"] > 0) | (pairs["high"] < 0)).to_numpy()
     cases = [enough & leaves_out_0 & (p < LEVEL), (pairs["n"] < needed).to_numpy()]
     words = np.select(cases, ["better", "too few seeds to tell"], "no difference shown")

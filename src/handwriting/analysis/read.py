@@ -112,6 +112,8 @@ def _read(connection: Connection, sweep: str | None, experiment: str | None) -> 
     found["start_time"] = pd.to_datetime(found["start_time"], unit="ms", utc=True)
     for prefix, kind in (("params", "params"), ("tags", "tags"), ("metrics", "latest_metrics")):
         found = found.merge(_wide(connection, kind, prefix, chosen), on="run_id", how="left")
+    if sweep:  # SQLite's LIKE takes a for A
+        found = found[[pd.isna(names) or sweep in names.split() for names in found["tags.sweep"]]]
     return Stored(name, sweep, found, _epochs(connection, chosen))
 
 
@@ -157,6 +159,8 @@ def _wide(connection: Connection, kind: str, prefix: str, chosen: Select) -> pd.
     keyed = _KEYED[kind].c
     # What Keras makes of the optimizer's parameters is there once more, and not compared.
     used = keyed.key.in_(TAGS) if kind == "tags" else ~keyed.key.startswith("keras_optimizer.")
+    if kind == "latest_metrics":
+        used &= ~keyed.is_nan  # which is stored as 0
     rows = select(keyed.run_uuid.label("run_id"), keyed.key, keyed.value)
     long = pd.read_sql(rows.where(keyed.run_uuid.in_(chosen), used), connection)
     wide = long.pivot(index="run_id", columns="key", values="value").add_prefix(f"{prefix}.")

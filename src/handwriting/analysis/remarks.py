@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 COMPUTING = ("git.commit", "tensorflow", "keras", "numpy", "cpu", "onednn", "threads")
-_MOST = 8  # sentences of one kind; a table has all
+_MOST = 8  # sentences of one kind; left_out.csv beside the report has all
 
 
 def remarks_on(

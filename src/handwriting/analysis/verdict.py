@@ -28,8 +28,11 @@ def sentence(comparison: Comparison) -> str:
     if len(ready) == 1:
         return f"Nothing to compare: of {few(arms.index)} only {ready[0]} has a run that can be used."
     if len(pairs) == 1:
-        return _of_pair(comparison, pairs.iloc[0])
-    said = [_of_pair(comparison, row) for _, row in pairs[pairs["verdict"] == "better"].head(6).iterrows()]
+        return " ".join([_of_pair(comparison, pairs.iloc[0]), *_about_failed(arms)])
+    better = pairs[pairs["verdict"] == "better"]
+    said = [_of_pair(comparison, row) for _, row in better.head(6).iterrows()]
+    if len(better) > 6:
+        said.append(f"One arm is better in {count(len(better) - 6, 'more pair')}.")
     for words in ("no difference shown", "too few seeds to tell"):
         rows = pairs[pairs["verdict"] == words]
         if len(rows):
@@ -37,9 +40,16 @@ def sentence(comparison: Comparison) -> str:
             names = "; ".join([*shown, *([f"{len(rows) - 6} more pairs"] if len(rows) > 6 else [])])
             least, most, needed = rows["n"].min(), rows["n"].max(), rows["needed"].iloc[0]
             n = f"{least}" if least == most else f"{least} to {most}"
-            enough = f", of the {needed} that can show a difference" if words.startswith("too few") else ""
+            enough = f", where {needed} are needed" if words.startswith("too few") else ""
             said.append(f"{names}: {words} ({n} paired seeds{enough}).")
-    return " ".join(said)
+    return " ".join([*said, *_about_failed(arms)])
+
+
+def _about_failed(arms: pd.DataFrame) -> list[str]:
+    # Not by chance: a run that diverges fails, and what is compared are those that did not.
+    failed = arms["failed"][arms["failed"] > 0]
+    whose = few(f"{count(n, 'run')} of {arm}" for arm, n in failed.items())
+    return [f"Failed, and in no pair: {whose}."] if whose else []
 
 
 def _of_pair(comparison: Comparison, row: pd.Series) -> str:
@@ -101,7 +111,9 @@ def tables(comparison: Comparison) -> dict[str, pd.DataFrame]:
             "median epochs": [_time(x) for x in targets["median_epochs"]],
             "median seconds": [_time(x) for x in targets["median_seconds"]],
         }
-        found["Time to target; a run that never gets there counts as not reached"] = pd.DataFrame(rows)
+        found["Time to target, of the finished runs; one that never gets there counts as not reached"] = (
+            pd.DataFrame(rows)
+        )
     return found
 
 
@@ -109,8 +121,11 @@ def method(comparison: Comparison) -> str:
     """Return how the verdict was reached, for the foot of a page."""
     several = len(comparison.pairs) > 1
     correction = f", corrected by Holm for {len(comparison.pairs)} pairs of arms" if several else ""
+    # With these, arms see other examples, or the same in another order.
+    others = any(key.partition(".")[0] in ("start", "data") for key in comparison.keys)
+    same = "" if others else ": with one seed, all arms see the same examples in the same order"
     return (
-        "Paired by seed: with one seed, all arms see the same examples in the same order. Interval: "
+        f"Paired by seed{same}. Interval: "
         f"Student's t on the differences. p: two-sided sign-flip test{correction}. “Better” is said where "
         f"the interval leaves out 0 and p < 0.05, and never below {PAIRS_NEEDED} pairs."
     )

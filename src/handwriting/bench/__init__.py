@@ -1,1 +1,1 @@
-"""`make bench`: what training, tracking and reporting cost on this machine, everything compared in turn."""
+"""`make bench`: what training, tracking and reporting cost on this machine, whatever is compared in turn."""

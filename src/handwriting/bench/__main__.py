@@ -20,11 +20,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "mlruns" / "bench")
     arguments = parser.parse_args()
     tags = git_state()[0] | machine_tags()
-    found = pd.concat([PARTS[name](arguments.images, arguments.rounds) for name in arguments.only])
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    measured = []
+    for name in arguments.only:
+        measured.append(PARTS[name](arguments.images, arguments.rounds))
+        found = pd.concat(measured)
+        found.assign(**tags).to_csv(arguments.out / "bench.csv", index=False)  # a later part may fail
     if {"epochs", "start_up"} <= set(arguments.only):
         found = pd.concat([found, parts.tracking_share(found)])
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    found.assign(**tags).to_csv(arguments.out / "bench.csv", index=False)
+        found.assign(**tags).to_csv(arguments.out / "bench.csv", index=False)
     draw(found, arguments.out / "bench")
     for part, own in found.groupby("part", sort=False):
         print(

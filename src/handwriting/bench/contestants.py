@@ -77,7 +77,8 @@ def autolog(setting: Setting, folder: Path) -> Epoch:
     import mlflow
 
     mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
-    mlflow.keras.autolog(log_models=False, silent=True)
+    mlflow.keras.autolog(log_models=False, log_datasets=False, silent=True)
+    mlflow.start_run()  # else each epoch, a call of `fit`, would be a run of its own
     return notebook(setting, folder)
 
 
@@ -122,8 +123,11 @@ def pytorch(setting: Setting, folder: Path) -> Epoch:
     settings.
     """
     import torch  # type: ignore[import-not-found]
-    from torch import nn
 
+    from handwriting.config import cores
+
+    torch.set_num_threads(setting.threads or cores())
+    nn = torch.nn
     x, y, held_out, held_out_digits = (torch.from_numpy(array) for array in _arrays(setting.images))
     last = {"memory_format": torch.channels_last}
     x, held_out = x.permute(0, 3, 1, 2).to(**last), held_out.permute(0, 3, 1, 2).to(**last)
@@ -141,12 +145,16 @@ def pytorch(setting: Setting, folder: Path) -> Epoch:
         model.train()
         for batch in torch.randperm(len(x)).split(setting.batch):
             optimizer.zero_grad()
-            loss_of(model(x[batch]), y[batch]).backward()
+            logits = model(x[batch])
+            loss_of(logits, y[batch]).backward()
             optimizer.step()
+            (logits.argmax(dim=1) == y[batch]).sum()  # as Keras counts what was right
         model.eval()
         with torch.no_grad():
             for images, digits in zip(held_out.split(500), held_out_digits.split(500), strict=True):
-                loss_of(model(images), digits)
+                logits = model(images)
+                loss_of(logits, digits)
+                (logits.argmax(dim=1) == digits).sum()
 
     return epoch
 
@@ -159,7 +167,12 @@ def matmul(setting: Setting, folder: Path) -> Epoch:
 
     set_threads(setting.threads)
     matrix = tf.random.stateless_normal((MATRIX, MATRIX), (0, 0))
-    return lambda: [tf.linalg.matmul(matrix, matrix).numpy() for _ in range(PRODUCTS)]
+
+    def epoch() -> None:
+        for _ in range(PRODUCTS):  # each has ended when the call returns
+            tf.linalg.matmul(matrix, matrix)
+
+    return epoch
 
 
 def _tensorflows_own_defaults() -> None:

@@ -34,8 +34,11 @@ def rows(part: str, unit: str, measured: dict[str, pd.Series]) -> pd.DataFrame:
 
 
 def seconds_of(turns: pd.DataFrame) -> dict[str, pd.Series]:
-    """Return the seconds of each contestant."""
-    return {str(name): own["seconds"] for name, own in turns.groupby("contestant", sort=False)}
+    """Return the seconds of each contestant, by round."""
+    return {
+        str(name): own["seconds"].reset_index(drop=True)
+        for name, own in turns.groupby("contestant", sort=False)
+    }
 
 
 def epochs(images: int, rounds: int) -> pd.DataFrame:
@@ -68,11 +71,7 @@ def _work_ratio(images: int) -> float:
 
 
 def sweeps(images: int, rounds: int) -> pd.DataFrame:
-    """Time one, two and as many jobs at once as there are cores, and project to machines with more.
-
-    Between two bounds: n cores give n times what one gives; or, by Amdahl's law (1967), n / (1 + s (n - 1))
-    times, with the share s that jobs here are seen to contend for.
-    """
+    """Time one, two and as many jobs at once as there are cores, and project to machines with more."""
     part = f"jobs at once, {images} images each"
     print(part, flush=True)
     shared = {jobs: max(1, cores() // jobs) for jobs in sorted({1, 2, cores()})}
@@ -83,14 +82,29 @@ def sweeps(images: int, rounds: int) -> pd.DataFrame:
     groups["1 of 1 thread"] = [Setting("untracked", images=images, threads=1)]
     taken = seconds_of(in_turn(groups, rounds))
     rates = {name: len(groups[name]) * images / seconds for name, seconds in taken.items()}
-    one, most = rates["1 of 1 thread"].median(), rates[f"{cores()} of 1 threads"].median()
-    contended = (cores() * one / most - 1) / max(1, cores() - 1)
-    projected = {
-        f"{n} cores, projected, {how}": pd.Series([n * one / (1 + share * (n - 1))])
+    rates |= (
+        projected(rates["1 of 1 thread"], rates[f"{cores()} of 1 threads"], cores()) if cores() > 1 else {}
+    )
+    return rows(part, "training images/s, validation in the time", rates)
+
+
+def projected(one: pd.Series, all_cores: pd.Series, here: int) -> dict[str, pd.Series]:
+    """Return what more cores would give, between two bounds: not measured.
+
+    n cores give n times what one gives; or, by Amdahl's law (1967), n / (1 + s (n - 1)) times, with the share
+    s that jobs here are seen to contend for.
+
+    Args:
+        one: images per second of one job of one thread, by round.
+        all_cores: of as many such jobs as there are cores here, together.
+        here: how many cores that is, 2 or more.
+    """
+    share = ((here * one / all_cores - 1) / (here - 1)).clip(lower=0)
+    return {
+        f"{n} cores, projected, {how}": n * one / (1 + contended * (n - 1))
         for n in PROJECTED
-        for how, share in (("contending as here", contended), ("not contending", 0))
+        for how, contended in (("contending as here", share), ("not contending", 0 * share))
     }
-    return rows(part, "images/s", rates | projected)
 
 
 def batches(images: int, rounds: int) -> pd.DataFrame:
@@ -108,22 +122,30 @@ def start_up(images: int, rounds: int) -> pd.DataFrame:
     command = [sys.executable, "-m", "handwriting.bench.startup"]
     found = []
     for number in range(rounds):
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True)
+        done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
         found.append(json.loads(done.stdout.splitlines()[-1]))
         print(f"  round {number + 1}/{rounds}", flush=True)
     return rows(part, "s", dict(pd.DataFrame(found).items()))
 
 
 def tracking_share(found: pd.DataFrame) -> pd.DataFrame:
-    """Return what of a run of the notebook's ten epochs is tracking, from what the other parts measured."""
+    """Return the cost of tracking the notebook's run over that of training it, from what was measured.
+
+    As if an image of a long epoch cost what one of the short epochs here does.
+    """
     started = found[found["part"] == "a run besides its epochs"].set_index("what")["median"]
     once, each = (started[list(parts)].sum() for parts in TRACKING)
-    trained = found[(found["what"] == "untracked") & (found["unit"] == "s")].iloc[-1]
+    adam = found["part"].str.endswith("adam")
+    ((_, trained),) = found[adam & (found["what"] == "untracked") & (found["unit"] == "s")].iterrows()
     images = int(trained["part"].split()[2])
     training = trained["median"] / images * NOTEBOOKS_EPOCH * NOTEBOOKS_EPOCHS
     tracking = once + each * NOTEBOOKS_EPOCHS
-    share = {f"of {NOTEBOOKS_EPOCHS} epochs of {NOTEBOOKS_EPOCH} images": pd.Series([tracking / training])}
-    return rows("tracking", "share, worked out from the medians", share)
+    share = {
+        f"tracking ÷ training, {NOTEBOOKS_EPOCHS} epochs of {NOTEBOOKS_EPOCH} images": pd.Series(
+            [tracking / training]
+        )
+    }
+    return rows("tracking", "ratio of medians", share)
 
 
 def stored_runs(images: int, rounds: int) -> pd.DataFrame:

@@ -43,11 +43,13 @@ def main() -> None:
         register()
         with hydra.initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
             overrides = [
+                "optimizer=adam",
                 f"data.limit_train={IMAGES}",
                 "epochs=1",
+                "data.validation_size=100",
                 f"tracking.uri=sqlite:///{folder}/mlflow.db",
             ]
-            cfg = hydra.compose("config", [*overrides, "data.validation_size=100"])
+            cfg = hydra.compose("config", overrides)
         with clock("read, check and split the data"):
             digits = load_digits(cfg.data, cfg.seed)
         with clock("make a store"):
@@ -62,7 +64,7 @@ def main() -> None:
         metrics = {key: values[-1] for key, values in history.items()}
         with clock("start a run, with its setting"):
             run = stack.enter_context(tracked_run(experiment_id, "bench", {}))
-            choices = {"optimizer": "rmsprop", "model": "cnn", "data": "mnist", "start": "fresh"}
+            choices = {"optimizer": "adam", "schedule": "constant", "model": "cnn"}
             log_setting(run, cfg, choices, model, "")
             run.log_dataset("mnist", cfg.data.path, digits.train, digits.sha256)
         checkpoints = Checkpoints(folder / "checkpoints", "bench")

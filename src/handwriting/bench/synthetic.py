@@ -1,6 +1,6 @@
 """Runs that were never trained, to measure what a full store costs. Each says so: tag `synthetic`.
 
-    python -m handwriting.synthetic URI RUNS
+    python -m handwriting.bench.synthetic URI RUNS
 
 Written through MLflow's own tables: 10,000 runs take its API the better part of an hour.
 """
