@@ -104,7 +104,10 @@ def differences(comparison: "Comparison") -> Figure:
             axes.plot([pair["low"] * scale, pair["high"] * scale], [y, y], color="black")
     axes.set_yticks(
         range(len(pairs)),
-        [f"{b} less {a}\n{verdict}" for a, b, verdict in pairs[["first", "second", "verdict"]].to_numpy()],
+        [
+            f"{b} less {a}\n{f'{better} is better' if better else verdict}"
+            for a, b, better, verdict in pairs[["first", "second", "better", "verdict"]].to_numpy()
+        ],
     )
     axes.set_ylim(-0.6, len(pairs) - 0.3)
     unit = "percentage points" if accuracy else comparison.metric
