@@ -41,7 +41,7 @@ def sentence(comparison: Comparison) -> str:
             least, most, needed = rows["n"].min(), rows["n"].max(), rows["needed"].iloc[0]
             n = f"{least}" if least == most else f"{least} to {most}"
             enough = f", where {needed} are needed" if words.startswith("too few") else ""
-            said.append(f"{names}: {words} ({n} paired seeds{enough}).")
+            said.append(f"{names}: {words} ({n} paired seed{'' if n == '1' else 's'}{enough}).")
     return " ".join([*said, *_about_failed(arms)])
 
 
