@@ -42,7 +42,7 @@ def _bars(axes: Axes, own: pd.DataFrame) -> None:
         axes.bar(places, rows["median"], 0.38, yerr=error, color=COLORS[number], label=label, capsize=3)
     axes.set_xticks([place + 0.2 * number for place in range(len(rows))], rows["what"])
     if own["part"].nunique() > 1:
-        axes.legend()
+        axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
 
 
 def _by_runs(axes: Axes, own: pd.DataFrame) -> None:
