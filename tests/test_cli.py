@@ -154,7 +154,7 @@ def test_a_sweep_ends_in_a_table_and_in_flat_runs_that_share_a_tag() -> None:
 
 def test_a_job_that_fails_leaves_the_others_to_go_on_and_the_sweep_says_so() -> None:
     # One worker, which must go on after the failure.
-    mine = (*SMALL, "epochs=1", "optimizer=sgd", "tracking.experiment_name=failing")
+    mine = (*SMALL, "model=mlp", "epochs=1", "optimizer=sgd", "tracking.experiment_name=failing")
     done = train("-m", "optimizer.learning_rate=1e20,0.01", "hydra.launcher.jobs=1", *mine)
     assert done.returncode == 1
     assert re.search(r"^ *1e\+20 +FAILED .*the loss became nan", done.stdout, re.MULTILINE)

@@ -21,7 +21,7 @@ from handwriting.config import AugmentationConfig, before, flatten
 from handwriting.data import Digits, Split
 from handwriting.errors import UserError
 from handwriting.fit import build_model, log_setting, set_threads, train
-from handwriting.models import build_cnn
+from handwriting.models import DEVIATION, MEAN, build_cnn
 from handwriting.pipeline import evaluation_batches, input_shape, training_batches
 from handwriting.provenance import command_line
 from handwriting.store import ROOT
@@ -122,6 +122,12 @@ def test_an_optimizer_is_set_as_its_file_says(name: str) -> None:
     for key, value in cfg.optimizer.items():
         if key != "_target_":
             assert resolved[key] == (pytest.approx(value) if isinstance(value, float) else value)
+
+
+def test_images_are_standardised_by_what_the_training_images_are() -> None:
+    with np.load(ROOT / "src" / "handwriting" / "mnist.npz") as file:
+        pixels = file["x_train"] / 255
+    assert (round(pixels.mean(), 4), round(pixels.std(), 4)) == (MEAN, DEVIATION)
 
 
 def test_label_smoothing_is_kerass_and_off_unless_asked_for(digits: Digits) -> None:
@@ -488,7 +494,7 @@ def test_both_optimizers_start_from_the_same_weights() -> None:
 def test_a_run_whose_loss_becomes_nan_fails_and_says_where(
     digits: Digits, request: pytest.FixtureRequest
 ) -> None:  # fmt: skip
-    cfg = experiment(request, "optimizer=sgd", "optimizer.learning_rate=1e20")
+    cfg = experiment(request, "model=mlp", "optimizer=sgd", "optimizer.learning_rate=1e20")
     said = "the loss became nan in epoch 1, step 1 to 16. Try a smaller optimizer.learning_rate than 1e+20"
     with pytest.raises(UserError) as caught:
         fit_tracked(cfg, digits)
