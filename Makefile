@@ -29,7 +29,7 @@ setup: .venv/ready ## build .venv from requirements.lock
 sweep: .venv/ready ## compare RMSprop with Adam on the notebook's CNN (SEEDS=n pairs, JOBS=n at once)
 	$(RUN) handwriting.train experiment=rmsprop_vs_adam 'seed=range($(SEEDS))' hydra.launcher.jobs=$(JOBS)
 
-quick: .venv/ready ## the same comparison with a smaller network, in about three minutes
+quick: .venv/ready ## the same comparison with a smaller network, in two to three minutes
 	$(RUN) handwriting.train experiment=quick hydra.launcher.jobs=$(JOBS)
 
 notebook-protocol: .venv/ready ## what the notebook did, beside what it lacked (SEEDS=n)
