@@ -5,13 +5,12 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-import hydra
 import pytest
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
-from handwriting.config import TrackingConfig, fingerprint, identity, register
+from handwriting.config import TrackingConfig, compose, fingerprint, identity
 from handwriting.data import Digits, load_digits
 from handwriting.store import ROOT
 
@@ -48,13 +47,6 @@ def _back_to_the_store(store: str) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def digits() -> Digits:
     return load_digits(compose(*SMALL).data, seed=0)
-
-
-def compose(*overrides: str) -> DictConfig:
-    """Compose conf/ as the command does."""
-    register()
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        return hydra.compose("config", list(overrides))
 
 
 def jobs_of(command: str) -> list[list[str]]:

@@ -2,7 +2,7 @@
 
     python tests/soak.py N [SEED]
 
-Not part of the tests: a sweep and its kills take half a minute. A sweep is two optimizers, side by side in
+Not part of the tests: a sweep and its kills take a minute. A sweep is two optimizers, side by side in
 two processes. SIGKILL meets the sweep's own process, one of its workers, or all of them at once; then the
 command is given again, until it ends by itself. Exit code 1 where any bit, point or status differs.
 """

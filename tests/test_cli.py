@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from conftest import CONF, SMALL, compose, runs_in
-from handwriting.config import TrackingConfig, cores
+from conftest import CONF, SMALL, runs_in
+from handwriting.config import TrackingConfig, compose, cores
 from handwriting.tracking import open_store
 
 OPTIMIZERS = ", ".join(sorted(path.stem for path in (CONF / "optimizer").glob("*.yaml")))

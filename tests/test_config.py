@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from conftest import CONF, compose, jobs_of
-from handwriting.config import _RANGES, check_config, fingerprint, identity
+from conftest import CONF, jobs_of
+from handwriting.config import _RANGES, check_config, compose, fingerprint, identity
 from handwriting.errors import UserError
 
 # A new file is tested the day it is added.
@@ -121,6 +121,8 @@ def test_a_value_at_the_edge_of_its_range_is_accepted(key: str, value: object) -
         ("tracking.experiment_name=' '", r"^tracking\.experiment_name must not be empty"),
         ("epochs=???", r"^epochs has no value\. Give one: epochs=VALUE$"),
         ("optimizer._target_=null", r"^optimizer\._target_ must name a function or class"),
+        ("+schedule.peak=9", r"^schedule\.peak follows from the data and the training\. Leave it out"),
+        ("+model.classes=9", r"^model\.classes follows from the data and the training\. Leave it out"),
         ("~optimizer.learning_rate", r"^optimizer\.learning_rate has no value"),
         ("augmentation=affine +augmentation.flip=1", r"^augmentation\.flip: there is no such key"),
         ("start=after_rmsprop start.optimizer.rho=1", r"^start\.optimizer\.rho must be from 0 to below 1"),

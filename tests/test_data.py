@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conftest import SMALL, compose
-from handwriting.config import DataConfig
+from conftest import SMALL
+from handwriting.config import DataConfig, compose
 from handwriting.data import KEYS, Digits, digest_of, load_digits
 from handwriting.errors import UserError
 from handwriting.store import ROOT

@@ -13,11 +13,11 @@ from keras import layers
 from mlflow.entities import Run
 from omegaconf import DictConfig, OmegaConf
 
-from conftest import CHOICES, CONF, SMALL, compose, fit_tracked, runs_in
+from conftest import CHOICES, CONF, SMALL, fit_tracked, runs_in
 from handwriting.augment import amounts
 from handwriting.callbacks import SeedEpoch, TrackEpochs
 from handwriting.checkpoint import Checkpoints, weights_digest
-from handwriting.config import AugmentationConfig, before, flatten
+from handwriting.config import AugmentationConfig, before, compose, flatten
 from handwriting.data import Digits, Split
 from handwriting.errors import UserError
 from handwriting.fit import build_model, log_setting, set_threads, train

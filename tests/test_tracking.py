@@ -14,9 +14,9 @@ import pytest
 from mlflow.entities import Run
 from sqlalchemy import Engine, event
 
-from conftest import compose, runs_in
+from conftest import runs_in
 from handwriting.claim import claim, joined, lock_of
-from handwriting.config import TrackingConfig
+from handwriting.config import TrackingConfig, compose
 from handwriting.data import Split
 from handwriting.errors import UserError, redact
 from handwriting.interrupts import ENDINGS, undisturbed

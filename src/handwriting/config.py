@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 from urllib.parse import urlsplit
 
+import hydra
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
@@ -77,6 +78,13 @@ def register() -> None:
     ConfigStore.instance().store(name="schema", node=Config)
     OmegaConf.register_new_resolver("root", lambda: str(ROOT), replace=True)
     OmegaConf.register_new_resolver("store_folder", lambda uri: str(store_folder(uri)), replace=True)
+
+
+def compose(*overrides: str) -> DictConfig:
+    """Compose conf/ as the command does, outside of it."""
+    register()
+    with hydra.initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        return hydra.compose("config", list(overrides))
 
 
 # Ranges by key: (what is right, test). Keys of `optimizer` are looked at where they are present.

@@ -68,9 +68,8 @@ def _gatherer(split: Split) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]
     images, labels = tf.constant(split.x.reshape(-1, *shape)), tf.constant(split.y)
 
     def gather(batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return tf.cast(tf.gather(images, batch), tf.float32) / 255.0, tf.one_hot(
-            tf.gather(labels, batch), CLASSES
-        )
+        digits = tf.one_hot(tf.gather(labels, batch), CLASSES)
+        return tf.cast(tf.gather(images, batch), tf.float32) / 255.0, digits
 
     return gather
 

@@ -141,7 +141,6 @@ class Run:
         """Store a picture as an artifact."""
         self._client.log_figure(self.id, figure, file)
 
-    @undisturbed()
     def log_dataset(self, name: str, path: str, split: Split, sha256: str) -> None:
         """Store what the run was trained on, with the digest of all of it."""
         source = sources.LocalArtifactDatasetSource(path)  # type: ignore[attr-defined]  # made at import
@@ -149,7 +148,7 @@ class Run:
         dataset = numpy_dataset.from_numpy(
             split.x, source=source, targets=split.y, name=name, digest=sha256[:16]
         )
-        with creating(mlflow.get_tracking_uri()):
+        with creating(mlflow.get_tracking_uri()), undisturbed():  # not while it waits for the lock
             mlflow.log_input(dataset, context="training")
 
     @undisturbed()

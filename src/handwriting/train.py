@@ -15,7 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from handwriting import sweep
-from handwriting.config import before, check_config, fingerprint, flatten, identity, register
+from handwriting.config import before, check_config, compose, fingerprint, flatten, identity, register
 from handwriting.data import Digits, load_digits
 from handwriting.errors import explain
 from handwriting.store import ROOT, check_store
@@ -132,9 +132,7 @@ def known_keys() -> list[str]:
     """Return the keys that the command line could have named: the groups, and those of the chosen members."""
     groups = [path.name for path in (ROOT / "conf").iterdir() if path.is_dir()]
     chosen = [word for word in sys.argv[1:] if word.partition("=")[0] in groups and "," not in word]
-    with hydra.initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        cfg = hydra.compose("config", chosen)
-    return [*flatten(cfg), *groups]
+    return [*flatten(compose(*chosen)), *groups]
 
 
 if __name__ == "__main__":

@@ -39,9 +39,9 @@ def sentence(comparison: Comparison) -> str:
             shown = [f"{row['first']} against {row['second']}" for _, row in rows.head(6).iterrows()]
             names = "; ".join([*shown, *([f"{len(rows) - 6} more pairs"] if len(rows) > 6 else [])])
             least, most, needed = rows["n"].min(), rows["n"].max(), rows["needed"].iloc[0]
-            n = f"{least}" if least == most else f"{least} to {most}"
+            n = count(most, "paired seed") if least == most else f"{least} to {most} paired seeds"
             enough = f", where {needed} are needed" if words.startswith("too few") else ""
-            said.append(f"{names}: {words} ({n} paired seed{'' if n == '1' else 's'}{enough}).")
+            said.append(f"{names}: {words} ({n}{enough}).")
     return " ".join([*said, *_about_failed(arms)])
 
 

@@ -190,19 +190,14 @@ def _arrays(images: int) -> tuple[np.ndarray, ...]:
 
 
 def _ours(setting: Setting, folder: Path) -> Any:
-    import hydra
-
-    from handwriting.config import register
+    from handwriting.config import compose
     from handwriting.data import load_digits
-    from handwriting.store import ROOT
 
-    register()
     overrides = [
         f"optimizer={setting.optimizer}", f"batch_size={setting.batch}", f"data.limit_train={setting.images}",
         f"data.validation_size={setting.images // 10}", f"tracking.uri=sqlite:///{folder}/mlflow.db",
     ]  # fmt: skip
-    with hydra.initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        cfg = hydra.compose("config", overrides)
+    cfg = compose(*overrides)
     digits = load_digits(cfg.data, cfg.seed)
 
     from handwriting.fit import build_model, set_threads

@@ -6,12 +6,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 
 import pandas as pd
 
 from handwriting.bench.contestants import Setting
-from handwriting.bench.turns import in_turn, ratio
-from handwriting.config import cores
+from handwriting.bench.turns import by_round, in_turn, ratio
+from handwriting.config import compose, cores
 from handwriting.train import stderr_muted
 
 BATCHES = (32, 64, 128, 256, 512, 1024)
@@ -24,21 +25,13 @@ TRACKING = (
 )
 
 
-def rows(part: str, unit: str, measured: dict[str, pd.Series]) -> pd.DataFrame:
-    """Return a row for each thing measured: part, what, n, median, least, most, unit."""
+def rows(part: str, unit: str, measured: Mapping[str, pd.Series] | pd.DataFrame) -> pd.DataFrame:
+    """Return a row for each thing that was measured: part, what, n, median, least, most, unit."""
     table = [
         (part, what, len(values), values.median(), values.min(), values.max(), unit)
         for what, values in measured.items()
     ]
     return pd.DataFrame(table, columns=["part", "what", "n", "median", "least", "most", "unit"])
-
-
-def seconds_of(turns: pd.DataFrame) -> dict[str, pd.Series]:
-    """Return the seconds of each contestant, by round."""
-    return {
-        str(name): own["seconds"].reset_index(drop=True)
-        for name, own in turns.groupby("contestant", sort=False)
-    }
 
 
 def epochs(images: int, rounds: int) -> pd.DataFrame:
@@ -51,7 +44,7 @@ def epochs(images: int, rounds: int) -> pd.DataFrame:
         part = f"epoch of {images} images, batch 32, {optimizer}"
         print(part, flush=True)
         turns = in_turn({name: [Setting(name, optimizer, images)] for name in names}, rounds)
-        found.append(rows(part, "s", seconds_of(turns)))
+        found.append(rows(part, "s", by_round(turns)))
         pairs = [("notebook", "ours"), ("autolog", "ours"), ("pytorch", "ours"), ("ours", "untracked")]
         compared = {f"{one} ÷ {other}": ratio(turns, one, other) for one, other in pairs if one in names}
         found.append(rows(part, "ratio", compared))
@@ -80,11 +73,10 @@ def sweeps(images: int, rounds: int) -> pd.DataFrame:
         for jobs, threads in shared.items()
     }
     groups["1 of 1 thread"] = [Setting("untracked", images=images, threads=1)]
-    taken = seconds_of(in_turn(groups, rounds))
+    taken = by_round(in_turn(groups, rounds))
     rates = {name: len(groups[name]) * images / seconds for name, seconds in taken.items()}
-    rates |= (
-        projected(rates["1 of 1 thread"], rates[f"{cores()} of 1 threads"], cores()) if cores() > 1 else {}
-    )
+    if cores() > 1:
+        rates |= projected(rates["1 of 1 thread"], rates[f"{cores()} of 1 threads"], cores())
     return rows(part, "training images/s, validation in the time", rates)
 
 
@@ -112,7 +104,7 @@ def batches(images: int, rounds: int) -> pd.DataFrame:
     part = f"epoch of {images} images by batch size"
     print(part, flush=True)
     groups = {f"batch {size}": [Setting("untracked", images=images, batch=size)] for size in BATCHES}
-    return rows(part, "s", seconds_of(in_turn(groups, rounds)))
+    return rows(part, "s", by_round(in_turn(groups, rounds)))
 
 
 def start_up(images: int, rounds: int) -> pd.DataFrame:
@@ -125,7 +117,7 @@ def start_up(images: int, rounds: int) -> pd.DataFrame:
         done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
         found.append(json.loads(done.stdout.splitlines()[-1]))
         print(f"  round {number + 1}/{rounds}", flush=True)
-    return rows(part, "s", dict(pd.DataFrame(found).items()))
+    return rows(part, "s", pd.DataFrame(found))
 
 
 def tracking_share(found: pd.DataFrame) -> pd.DataFrame:
@@ -150,22 +142,16 @@ def tracking_share(found: pd.DataFrame) -> pd.DataFrame:
 
 def stored_runs(images: int, rounds: int) -> pd.DataFrame:
     """Time a report, and the question whether a run is finished, by the number of runs in the store."""
-    import hydra
-
     from handwriting.bench.synthetic import fill
     from handwriting.claim import claim
-    from handwriting.config import register
-    from handwriting.store import ROOT
 
-    register()
     found = []
     for count in STORED_RUNS:
         print(f"{count} runs in the store", flush=True)
         with tempfile.TemporaryDirectory() as folder:
             uri = f"sqlite:///{folder}/mlflow.db"
             fill(uri, count)
-            with hydra.initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-                cfg = hydra.compose("config", [f"tracking.uri={uri}", "tracking.experiment_name=synthetic"])
+            cfg = compose(f"tracking.uri={uri}", "tracking.experiment_name=synthetic")
             reports, questions = [], []
             for _ in range(rounds):
                 started = time.perf_counter()

@@ -32,24 +32,15 @@ def main() -> None:
         with clock("import MLflow"):
             import mlflow.keras  # noqa: F401
         with clock("import the rest"):
-            import hydra
-
             from handwriting.checkpoint import Checkpoint, Checkpoints
-            from handwriting.config import register
+            from handwriting.config import compose
             from handwriting.data import load_digits
             from handwriting.fit import build_model, log_setting, test, train
-            from handwriting.store import ROOT
             from handwriting.tracking import open_store, tracked_run
-        register()
-        with hydra.initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-            overrides = [
-                "optimizer=adam",
-                f"data.limit_train={IMAGES}",
-                "epochs=1",
-                "data.validation_size=100",
-                f"tracking.uri=sqlite:///{folder}/mlflow.db",
-            ]
-            cfg = hydra.compose("config", overrides)
+        cfg = compose(
+            "optimizer=adam", f"data.limit_train={IMAGES}", "epochs=1", "data.validation_size=100",
+            f"tracking.uri=sqlite:///{folder}/mlflow.db",
+        )  # fmt: skip
         with clock("read, check and split the data"):
             digits = load_digits(cfg.data, cfg.seed)
         with clock("make a store"):

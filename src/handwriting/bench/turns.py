@@ -43,10 +43,16 @@ def in_turn(settings: Mapping[str, Sequence[Setting]], rounds: int) -> pd.DataFr
     return pd.DataFrame(rows, columns=["round", "contestant", "seconds"])
 
 
+def by_round(turns: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for each round with the seconds of each contestant, in the order of their turns."""
+    wide = turns.pivot(index="round", columns="contestant", values="seconds")
+    return wide[turns["contestant"].unique()]
+
+
 def ratio(turns: pd.DataFrame, one: str, other: str) -> pd.Series:
     """Return, for each round, the seconds of `one` over those of `other`."""
-    wide = turns.pivot(index="round", columns="contestant", values="seconds")
-    return wide[one] / wide[other]
+    seconds = by_round(turns)
+    return seconds[one] / seconds[other]
 
 
 def _process(setting: Setting) -> "subprocess.Popen[str]":
