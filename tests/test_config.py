@@ -20,6 +20,7 @@ EXPERIMENTS = [file for file in FILES if file.parts[0] == "experiment"]
 OUTSIDE_AND_INSIDE: dict[str, tuple[list[object], list[object]]] = {
     "batch_size": ([0, -3], [1]),
     "epochs": ([0, -1], [1]),
+    "test_shift": ([-1, 4], [0, 3]),
     "seed": ([-1, 2**32], [0, 2**32 - 1]),
     "threads": ([0, -1], [1, None]),
     "data.validation_size": ([9, 0, -10], [10]),

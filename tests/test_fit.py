@@ -14,7 +14,7 @@ from mlflow.entities import Run
 from omegaconf import DictConfig, OmegaConf
 
 from conftest import CHOICES, CONF, SMALL, fit_tracked, runs_in
-from handwriting.augment import amounts
+from handwriting.augment import amounts, shifted
 from handwriting.callbacks import SeedEpoch, TrackEpochs
 from handwriting.checkpoint import Checkpoints, weights_digest
 from handwriting.config import AugmentationConfig, before, compose, flatten
@@ -92,7 +92,7 @@ def test_cnn_is_the_notebooks(digits: Digits) -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "parameters"), [("mlp", 669_706), ("small_cnn", 215_194), ("deep_cnn", 197_930)]
+    ("model", "parameters"), [("mlp", 669_706), ("small_cnn", 215_194), ("deep_cnn", 354_858)]
 )
 def test_parameter_counts_are_those_that_the_files_state(model: str, parameters: int) -> None:
     assert build_model(compose(f"model={model}"), 400).count_params() == parameters
@@ -268,6 +268,37 @@ def test_distortions_are_of_the_size_that_is_asked_for(request: pytest.FixtureRe
     assert ends(np.arctan2(2 * both, up - across) / 2) == pytest.approx([-0.3, 0.3], abs=0.02)
     slope = mean(columns * rows, sheared) / mean(rows**2, sheared)
     assert ends(slope) == pytest.approx([-0.3, 0.3], abs=0.02)
+
+
+@pytest.mark.parametrize("first", [False, True], ids=["channels last", "channels first"])
+def test_views_are_the_image_shifted_with_black_around(request: pytest.FixtureRequest, first: bool) -> None:
+    if first:
+        request.getfixturevalue("_channels_first")
+    images = np.random.default_rng(0).random((3, *input_shape()), np.float32)
+    views = [view.numpy().reshape(3, 28, 28) for view in shifted(images, 2)]
+    around = np.pad(images.reshape(3, 28, 28), ((0, 0), (2, 2), (2, 2)))
+    expected = [around[:, y : y + 28, x : x + 28] for y in range(5) for x in range(5)]
+    np.testing.assert_array_equal(views, expected)
+    (alone,) = shifted(images, 0)
+    np.testing.assert_array_equal(alone, images)
+
+
+def test_a_test_image_is_read_as_the_mean_of_its_views(
+    request: pytest.FixtureRequest, digits: Digits
+) -> None:
+    """Scores and model of a stored run that was told to read each image from nine places."""
+    cfg = experiment(request, "model=mlp", "model.units=16", "epochs=1", "test_shift=1")
+    run = fit_tracked(cfg, digits)
+    model = mlflow.keras.load_model(f"runs:/{run.info.run_id}/model")
+    images = np.concatenate([x for x, _ in evaluation_batches(digits.test)])
+    around = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    views = [around[:, y : y + 28, x : x + 28] for y in range(3) for x in range(3)]
+    means = np.mean([model.predict(view, verbose=0) for view in views], axis=0)
+    scores = run.data.metrics
+    assert scores["test_accuracy"] == (means.argmax(axis=1) == digits.test.y).mean()
+    right = means[np.arange(len(images)), digits.test.y]
+    assert scores["test_loss"] == pytest.approx(-np.log(right).mean(), rel=1e-5)
+    assert compose().test_shift == 0
 
 
 @pytest.fixture

@@ -1,7 +1,11 @@
-"""Training images turned, scaled, sheared and shifted, each by amounts of its own in each epoch."""
+"""Training images turned, scaled, sheared and shifted, each by amounts of its own in each epoch.
+
+And test images seen from several places.
+"""
 
 import keras
 import tensorflow as tf
+from keras import layers
 
 from handwriting.config import AugmentationConfig
 from handwriting.data import IMAGE_SHAPE
@@ -42,3 +46,10 @@ def distort(images: tf.Tensor, by: tf.Tensor, most: AugmentationConfig) -> tf.Te
     y = middle_y + up * most.shift - yx * middle_x - yy * middle_y
     zero = tf.zeros_like(x)
     return keras.ops.image.affine_transform(images, tf.stack([xx, xy, x, yx, yy, y, zero, zero], axis=1))
+
+
+def shifted(images: tf.Tensor, by: int) -> list[tf.Tensor]:
+    """Return (2 * by + 1)² views of the images: shifted by -by to by pixels down and across, black around."""
+    padded = layers.ZeroPadding2D(by)(images)
+    places = [(place, 2 * by - place) for place in range(2 * by + 1)]
+    return [layers.Cropping2D((rows, columns))(padded) for rows in places for columns in places]

@@ -68,6 +68,7 @@ class Config:
     batch_size: int = MISSING
     epochs: int = MISSING
     label_smoothing: float = MISSING
+    test_shift: int = MISSING
     seed: int = MISSING
     threads: int | None = None
     force: bool = False
@@ -92,6 +93,7 @@ _RANGES: dict[str, tuple[str, Any]] = {
     "batch_size": ("at least 1", lambda x: x >= 1),
     "epochs": ("at least 1", lambda x: x >= 1),
     "label_smoothing": ("from 0 to below 1", lambda x: 0 <= x < 1),
+    "test_shift": ("from 0 to 3, in pixels", lambda x: 0 <= x <= 3),
     "seed": ("from 0 to 4294967295", lambda x: 0 <= x < 2**32),
     "threads": ("at least 1, or null for every core", lambda x: x is None or x >= 1),
     "data.validation_size": ("at least 10, one for each digit", lambda x: x >= 10),

@@ -14,6 +14,7 @@ import tensorflow as tf
 from omegaconf import DictConfig, OmegaConf
 
 from handwriting.analysis.figures import MISTAKES, mistakes
+from handwriting.augment import shifted
 from handwriting.callbacks import SeedEpoch, StopAtNan, TrackEpochs
 from handwriting.checkpoint import Checkpoints, weights_digest
 from handwriting.claim import Claim, checkpoints_folder, joined
@@ -87,7 +88,7 @@ def fit_and_track(
         verbose = 1 if sys.stdout.isatty() and not sweep else 0
         train(model, cfg, digits, [TrackEpochs(run, checkpoints, history, cfg.epochs)], len(history), verbose)
         if "test_accuracy" not in run.metrics:
-            test(model, digits.test, run, cfg.epochs - 1, sum(epoch["epoch_seconds"] for epoch in history))
+            test(model, cfg, digits.test, run, sum(epoch["epoch_seconds"] for epoch in history))
     checkpoints.remove()
     return run.id
 
@@ -162,16 +163,23 @@ def train(
     )
 
 
-def test(model: keras.Model, split: Split, run: Run, step: int, seconds: float) -> None:
-    """Read the test set, once: store its loss and accuracy and a picture of what the model got wrong."""
+def test(model: keras.Model, cfg: DictConfig, split: Split, run: Run, seconds: float) -> None:
+    """Read the test set, once: store its loss and accuracy and a picture of what the model got wrong.
+
+    An image's probabilities are the mean over its views: `cfg.test_shift` says how far they are shifted.
+    """
     # Not `predict`: it would trace a function anew for each run of a sweep, and warn of that.
-    outputs = [model(images, training=False) for images, _ in evaluation_batches(split)]
-    probabilities = np.concatenate(outputs)
+    probabilities = np.concatenate(
+        [
+            np.mean([model(view, training=False) for view in shifted(images, cfg.test_shift)], axis=0)
+            for images, _ in evaluation_batches(split)
+        ]
+    )
     predicted = probabilities.argmax(axis=1)
     losses = np.asarray(keras.losses.sparse_categorical_crossentropy(split.y, probabilities))
     run.log_figure(mistakes(split.x, split.y, predicted, run.name), MISTAKES)
     metrics = {"test_loss": float(losses.mean()), "test_accuracy": float((predicted == split.y).mean())}
-    run.log_metrics(metrics | {"training_seconds": seconds}, step)
+    run.log_metrics(metrics | {"training_seconds": seconds}, cfg.epochs - 1)
 
 
 def log_setting(run: Run, cfg: DictConfig, choices: dict[str, str], model: keras.Model, diff: str) -> None:

@@ -69,12 +69,12 @@ def build_small_cnn(input_shape: tuple[int, ...], classes: int) -> keras.Model:
 
 
 def build_deep_cnn(input_shape: tuple[int, ...], classes: int, dropout: float) -> keras.Model:
-    """Build four blocks of convolution, pooling in all but the third, batch normalisation and ReLU."""
+    """Build five blocks of convolution without padding, batch normalisation and ReLU; the first pools."""
     blocks: list[keras.Layer] = []
-    for filters, size, pools in ((32, 5, True), (64, 3, True), (96, 3, False), (128, 3, True)):
+    for filters, size, pools in ((32, 5, 1), (64, 3, 0), (96, 3, 0), (128, 3, 0), (128, 3, 0)):
         # No bias: the normalisation adds one.
-        blocks.append(layers.Conv2D(filters, size, padding="same", use_bias=False))
-        blocks += [layers.MaxPooling2D(2)] if pools else []
+        blocks.append(layers.Conv2D(filters, size, use_bias=False))
+        blocks += [layers.MaxPooling2D(2)] * pools
         blocks += [layers.BatchNormalization(), layers.ReLU()]
     return keras.Sequential(
         [

@@ -66,7 +66,7 @@ def main() -> None:
         with clock("store the model"):
             run.log_model(model, 0)
         with clock("read the test set, and draw"):
-            test(model, digits.test, run, 0, 1.0)
+            test(model, cfg, digits.test, run, 1.0)
     print(json.dumps(seconds))
 
 
