@@ -15,10 +15,11 @@ from handwriting.palette import COLORS
 @mpl.rc_context(STYLE)
 def draw(found: pd.DataFrame, path: Path) -> None:
     """Draw the rows that there are, with the range of each, and save them as PNG and SVG."""
+    timed = found["unit"] == "s"
     panels: dict[str, tuple[pd.Series, Callable[[Axes, pd.DataFrame], None]]] = {
-        "Seconds of an epoch": (found["part"].str.match("epoch.*batch 32") & (found["unit"] == "s"), _bars),
+        "Seconds of an epoch": (found["part"].str.match("epoch.*batch 32") & timed, _bars),
         "Images per second, all jobs": (found["part"].str.startswith("jobs at once"), _bars),
-        "Seconds of an epoch by batch size": (found["part"].str.endswith("by batch size"), _bars),
+        "Seconds of an epoch by batch size": (found["part"].str.endswith("by batch size") & timed, _bars),
         "Seconds by runs in the store": (found["part"].str.endswith("runs in the store"), _by_runs),
     }
     panels = {title: panel for title, panel in panels.items() if panel[0].any()}

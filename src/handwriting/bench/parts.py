@@ -19,6 +19,7 @@ BATCHES = (32, 64, 128, 256, 512, 1024)
 STORED_RUNS = (10, 100, 1_000, 10_000)
 PROJECTED = (8, 32, 128)
 NOTEBOOKS_EPOCH, NOTEBOOKS_EPOCHS = 55_000, 10  # images, epochs
+SHARE = "share of the matrix product's rate"
 TRACKING = (
     ("start a run, with its setting", "store the model"),
     ("an epoch's checkpoint", "an epoch's metrics"),
@@ -49,7 +50,7 @@ def epochs(images: int, rounds: int) -> pd.DataFrame:
         compared = {f"{one} ÷ {other}": ratio(turns, one, other) for one, other in pairs if one in names}
         found.append(rows(part, "ratio", compared))
         share = ratio(turns, "matmul", "untracked") * _work_ratio(images)
-        found.append(rows(part, "share of the matrix product's rate", {"untracked": share}))
+        found.append(rows(part, SHARE, {"untracked": share}))
     return pd.concat(found)
 
 
@@ -100,11 +101,14 @@ def projected(one: pd.Series, all_cores: pd.Series, here: int) -> dict[str, pd.S
 
 
 def batches(images: int, rounds: int) -> pd.DataFrame:
-    """Time an epoch by batch size."""
+    """Time an epoch by batch size, beside the machine's matrix product."""
     part = f"epoch of {images} images by batch size"
     print(part, flush=True)
     groups = {f"batch {size}": [Setting("untracked", images=images, batch=size)] for size in BATCHES}
-    return rows(part, "s", by_round(in_turn(groups, rounds)))
+    turns = in_turn(groups | {"matmul": [Setting("matmul")]}, rounds)
+    work = _work_ratio(images)
+    shares = {name: ratio(turns, "matmul", name) * work for name in groups}
+    return pd.concat([rows(part, "s", by_round(turns)), rows(part, SHARE, shares)])
 
 
 def start_up(images: int, rounds: int) -> pd.DataFrame:
