@@ -19,8 +19,9 @@ from sqlalchemy import create_engine, text
 from handwriting.analysis import read as reading
 from handwriting.analysis.compare import Comparison, compare
 from handwriting.analysis.figures import curves, differences, figures, mistakes, time_to_target
-from handwriting.analysis.read import PER_EPOCH, Stored, read
+from handwriting.analysis.read import read
 from handwriting.analysis.server import read_server
+from handwriting.analysis.stored import PER_EPOCH, Stored
 from handwriting.bench.synthetic import CURVE, SWEEP, fill
 from handwriting.errors import UserError
 from handwriting.report import report

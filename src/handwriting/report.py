@@ -17,7 +17,7 @@ from handwriting.store import REPORTS, check_store, default_uri, sqlite_path, st
 
 if TYPE_CHECKING:
     from handwriting.analysis.compare import Comparison
-    from handwriting.analysis.read import Stored
+    from handwriting.analysis.stored import Stored
 
 BASELINE = "rmsprop"  # where there is such an arm, differences are counted from it
 ROWS_SHOWN = 30

@@ -4,21 +4,16 @@
 thousands of runs, minutes (LOG.md). A database is read directly instead, and only a server through MLflow.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import pandas as pd
 from sqlalchemy import Connection, Select, column, create_engine, inspect, select, table
 from sqlalchemy.engine import make_url
 
-from handwriting.analysis.remarks import COMPUTING, few
-from handwriting.errors import UserError, nearest
-from handwriting.store import REPORTS
+from handwriting.analysis.remarks import COMPUTING
+from handwriting.analysis.stored import NOTHING, PER_EPOCH, Stored, by_epoch, choose
+from handwriting.errors import UserError
 
-PER_EPOCH = ("val_accuracy", "val_loss", "epoch_seconds")
 # Of a run's tags, what a comparison looks at; at 10,000 runs the others take a second.
 TAGS = ("sweep", "data.sha256", "weights.initial", "git.commit", "git.dirty", *COMPUTING)
-NOTHING = "the store has no runs. Train some: make sweep, or make quick"
 
 _EXPERIMENTS = table("experiments", *map(column, ("experiment_id", "name", "lifecycle_stage")))
 _RUNS = table(
@@ -32,24 +27,6 @@ _KEYED = {
     name: table(name, *map(column, ("run_uuid", "key", "value", "step", "is_nan")))
     for name in ("params", "tags", "latest_metrics", "metrics")
 }
-
-
-@dataclass(frozen=True)
-class Stored:
-    """Runs of one experiment.
-
-    Args:
-        experiment: its name.
-        sweep: the name of the sweep that they are of; empty for all runs of the experiment.
-        runs: one row per run, named as by `mlflow.search_runs`: run_id, name, status, start_time (UTC),
-            artifact_uri, params.* and tags.* (text; of the tags TAGS), metrics.* (the last value).
-        epochs: one row per run and epoch: run_id, epoch (from 0), and PER_EPOCH.
-    """
-
-    experiment: str
-    sweep: str
-    runs: pd.DataFrame
-    epochs: pd.DataFrame
 
 
 def read(uri: str, sweep: str | None = None, experiment: str | None = None) -> Stored:
@@ -117,43 +94,6 @@ def _read(connection: Connection, sweep: str | None, experiment: str | None) -> 
     return Stored(name, sweep, found, _epochs(connection, chosen))
 
 
-def choose(places: pd.DataFrame, sweep: str | None, experiment: str | None) -> tuple[str, str]:
-    """Return the experiment and the sweep to be read; an empty sweep is all runs of the experiment.
-
-    Args:
-        places: one row per run: experiment (its name, missing where it was deleted), start_time and sweep
-            (the names it belongs to, separated by spaces, or missing).
-        sweep: the wanted sweep's name.
-        experiment: the wanted experiment's name.
-
-    Raises:
-        UserError: as for `read`.
-    """
-    places = places[places["experiment"].notna()].sort_values("start_time")
-    places = places[~places["experiment"].str.endswith(REPORTS)]
-    if places.empty:
-        raise UserError(NOTHING)
-    if experiment:
-        known = list(places["experiment"].unique())
-        if experiment not in known:
-            raise _unknown("experiment", experiment, known)
-        return experiment, ""
-    swept = places.dropna(subset="sweep").assign(sweep=lambda frame: frame["sweep"].str.split())
-    swept = swept.explode("sweep")
-    if sweep:
-        if sweep not in set(swept["sweep"]):
-            raise _unknown("sweep", sweep, list(swept["sweep"].unique()))
-        swept = swept[swept["sweep"] == sweep]
-    if swept.empty:
-        return str(places["experiment"].iloc[-1]), ""
-    return str(swept["experiment"].iloc[-1]), str(swept["sweep"].iloc[-1])
-
-
-def _unknown(what: str, name: str, known: Sequence[str]) -> UserError:
-    there = f"There are: {few(known, 20)}" if known else f"There is no {what} with runs"
-    return UserError(f"there is no {what} '{name}' with runs.{nearest(name, known)} {there}")
-
-
 def _wide(connection: Connection, kind: str, prefix: str, chosen: Select) -> pd.DataFrame:
     """Return one row per run and one column per key."""
     keyed = _KEYED[kind].c
@@ -175,10 +115,3 @@ def _epochs(connection: Connection, chosen: Select) -> pd.DataFrame:
         connection,
     )  # fmt: skip
     return by_epoch(long)
-
-
-def by_epoch(long: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per run and epoch of a table run_id, epoch, key, value; of two values the last."""
-    last = long.drop_duplicates(["run_id", "epoch", "key"], keep="last")
-    wide = last.pivot(index=["run_id", "epoch"], columns="key", values="value")
-    return wide.reindex(columns=list(PER_EPOCH)).rename_axis(columns=None).reset_index()

@@ -3,7 +3,7 @@
 import mlflow
 import pandas as pd
 
-from handwriting.analysis.read import PER_EPOCH, Stored, by_epoch, choose
+from handwriting.analysis.stored import PER_EPOCH, Stored, by_epoch, choose
 
 
 def read_server(uri: str, sweep: str | None, experiment: str | None) -> Stored:
