@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from handwriting.analysis import figures
 from handwriting.analysis.compare import Comparison, compare
 from handwriting.analysis.verdict import markdown, method, sentence, tables
 from handwriting.errors import UserError
@@ -163,6 +164,20 @@ def test_of_many_pairs_that_differ_those_not_named_are_counted() -> None:
         for place, arm in enumerate("abcde")
     ]
     assert sentence(compared(runs)).endswith("One arm is better in 4 more pairs.")
+
+
+def test_a_figure_says_how_many_arms_and_pairs_it_leaves_out() -> None:
+    for count, words in (
+        (12, ["", "15 of 66 pairs of arms"]),
+        (13, ["12 of 13 arms", "15 of 78 pairs of arms"]),
+    ):
+        runs = [run(f"arm{place:02}", seed, 0.9) for place in range(count) for seed in range(2)]
+        epochs = curves(*runs).assign(val_loss=0.1)
+        comparison = compare(pd.DataFrame(runs), epochs, targets=[0.9])
+        arms, pairs = (f"the first {one}; the tables have all of them" if one else "" for one in words)
+        assert figures.curves(comparison, epochs).get_supxlabel() == arms
+        assert figures.time_to_target(comparison).get_supxlabel() == arms
+        assert figures.differences(comparison).get_supxlabel() == pairs
 
 
 def test_a_group_of_which_one_member_has_a_setting_of_its_own_is_compared() -> None:

@@ -83,17 +83,19 @@ def curves(comparison: "Comparison", epochs: pd.DataFrame) -> Figure:
         axes.set_ylabel(_titled(metric))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
+    _say_what_is_missing(figure, ARMS_SHOWN, len(comparison.arms), "arms")
     return figure
 
 
 @mpl.rc_context(STYLE)
 def differences(comparison: "Comparison") -> Figure:
     """Draw, for two arms each, every seed's difference, their mean and its 95 % interval."""
-    pairs = comparison.pairs[comparison.pairs["n"] > 0].head(PAIRS_SHOWN).iloc[::-1]
+    found = comparison.pairs[comparison.pairs["n"] > 0]
+    pairs = found.head(PAIRS_SHOWN).iloc[::-1]
     values = comparison.runs.pivot(index="seed", columns="arm", values="value")
     accuracy = comparison.metric.endswith("accuracy")
     scale = 100 if accuracy else 1
-    figure = _figure(7.2, 1.2 + 0.45 * len(pairs))
+    figure = _figure(7.2, 1.4 + 0.45 * len(pairs))
     axes = figure.subplots()
     axes.axvline(0, color="black", lw=0.8)
     for y, (_, pair) in enumerate(pairs.iterrows()):
@@ -111,7 +113,9 @@ def differences(comparison: "Comparison") -> Figure:
     )
     axes.set_ylim(-0.6, len(pairs) - 0.3)
     unit = "percentage points" if accuracy else comparison.metric
-    axes.set_xlabel(f"difference in {comparison.metric}, {unit}; circles: seeds; diamond, line: mean, 95 %")
+    legend = "circles: seeds; diamond and line: their mean and its 95 % interval"
+    axes.set_xlabel(f"difference in {comparison.metric}, {unit}\n{legend}")
+    _say_what_is_missing(figure, PAIRS_SHOWN, len(found), "pairs of arms")
     return figure
 
 
@@ -147,6 +151,7 @@ def time_to_target(comparison: "Comparison") -> Figure:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
     figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=4)
+    _say_what_is_missing(figure, ARMS_SHOWN, len(comparison.arms), "arms")
     return figure
 
 
@@ -214,6 +219,11 @@ def _styles(comparison: "Comparison") -> Iterator[tuple[str, str, str]]:
     arms: Sequence[str] = list(comparison.arms.index)[:ARMS_SHOWN]
     for number, (arm, line) in enumerate(zip(arms, cycle(LINES), strict=False)):
         yield arm, color_of(arm, number), line
+
+
+def _say_what_is_missing(figure: Figure, shown: int, there: int, what: str) -> None:
+    if there > shown:
+        figure.supxlabel(f"the first {shown} of {there} {what}; the tables have all of them", fontsize=8)
 
 
 def _titled(metric: str) -> str:
