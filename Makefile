@@ -38,8 +38,9 @@ notebook-protocol: .venv/ready ## what the notebook did, beside what it lacked (
 report: .venv/ready ## the verdict, page and figures of the latest sweep (SWEEP=name)
 	$(RUN) handwriting.report $(if $(SWEEP),--sweep $(SWEEP))
 
-analysis: .venv/ready ## run the analysis notebook on the store; leaves mlruns/analysis.html and .ipynb
-	$(RUN) handwriting.notebook
+analysis: report ## report, and run the analysis notebook; leaves mlruns/analysis.html and .ipynb
+	$(RUN) nbconvert --log-level ERROR --execute --to notebook --output-dir mlruns notebooks/analysis.ipynb
+	$(RUN) nbconvert --log-level ERROR --to html mlruns/analysis.ipynb
 
 lab: .venv/ready ## open the analysis notebook in JupyterLab
 	.venv/bin/jupyter lab --ServerApp.ip=127.0.0.1 notebooks/analysis.ipynb
@@ -59,10 +60,11 @@ soak: .venv/ready ## kill N sweeps at random moments and compare them with the u
 bench: .venv/ready ## what training, tracking and reporting cost here, in a quarter of an hour
 	$(RUN) handwriting.bench
 
-lint: .venv/ready ## check style and types
+lint: .venv/ready ## check style, types and the direction of imports
 	$(RUN) ruff check
 	$(RUN) ruff format --check
 	$(RUN) mypy
+	.venv/bin/lint-imports --no-logo
 
 lock: .venv/ready ## renew requirements.lock from pyproject.toml
 	.venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra dev \

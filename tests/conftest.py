@@ -10,9 +10,10 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
-from handwriting.config import TrackingConfig, compose, fingerprint, identity
-from handwriting.data import Digits, load_digits
-from handwriting.store import ROOT
+from handwriting.config import ROOT, TrackingConfig, compose
+from handwriting.data import Dataset, load_dataset
+from handwriting.tracking import Store
+from handwriting.tracking.identity import identify
 
 if TYPE_CHECKING:  # 5 s to import, and tests of the config need neither
     from mlflow.entities import Run
@@ -23,6 +24,8 @@ CHOICES = {
     "optimizer": "adam", "schedule": "constant", "model": "small_cnn", "data": "mnist",
     "augmentation": "none", "start": "fresh",
 }  # fmt: skip
+
+Opened = tuple[Store, str]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -44,9 +47,21 @@ def _back_to_the_store(store: str) -> Iterator[None]:
         sys.modules["mlflow"].set_tracking_uri(store)
 
 
+@pytest.fixture
+def tracking(request: pytest.FixtureRequest, store: str) -> TrackingConfig:
+    return TrackingConfig(store, request.node.name)
+
+
+@pytest.fixture
+def opened(tracking: TrackingConfig) -> Opened:
+    """A store, and the id of an experiment of the test's own: the first arguments of `tracked_run`."""
+    store = Store(tracking.uri)
+    return store, store.open_experiment(tracking.experiment_name)
+
+
 @pytest.fixture(scope="session")
-def digits() -> Digits:
-    return load_digits(compose(*SMALL).data, seed=0)
+def dataset() -> Dataset:
+    return load_dataset(compose(*SMALL).data, seed=0)
 
 
 def jobs_of(command: str) -> list[list[str]]:
@@ -56,13 +71,14 @@ def jobs_of(command: str) -> list[list[str]]:
     return [job for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
 
 
-def fit_tracked(cfg: DictConfig, digits: Digits, choices: Mapping[str, str] = CHOICES) -> "Run":
+def fit_tracked(cfg: DictConfig, dataset: Dataset, choices: Mapping[str, str] = CHOICES) -> "Run":
     """Train as the command does, and return the run as the store has it."""
-    from handwriting.claim import claim
-    from handwriting.fit import fit_and_track
+    from handwriting.tracking.resume import find_run
+    from handwriting.training import train_run
 
-    with claim(cfg, fingerprint(identity(cfg, digits.sha256))) as claimed:
-        fit_and_track(cfg, digits, dict(choices), claimed, "")
+    identity = identify(cfg, dataset.sha256)
+    with find_run(Store(cfg.tracking.uri), cfg.tracking.experiment_name, identity, cfg.force) as found:
+        train_run(cfg, dataset, choices, found)
     return runs_in(cfg.tracking)[0]
 
 

@@ -19,7 +19,9 @@ from pathlib import Path
 
 import psutil
 
-from handwriting.store import ROOT
+from handwriting.config import ROOT
+
+sys.path.insert(0, str(ROOT / "tests" / "tracking"))
 from test_resume import result, runs
 
 SWEEP = [

@@ -9,7 +9,7 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from conftest import CONF, jobs_of
-from handwriting.config import _RANGES, check_config, compose, fingerprint, identity
+from handwriting.config import _RANGES, check_config, compose
 from handwriting.errors import UserError
 
 # A new file is tested the day it is added.
@@ -23,8 +23,8 @@ OUTSIDE_AND_INSIDE: dict[str, tuple[list[object], list[object]]] = {
     "test_shift": ([-1, 4], [0, 3]),
     "seed": ([-1, 2**32], [0, 2**32 - 1]),
     "threads": ([0, -1], [1, None]),
-    "data.validation_size": ([9, 0, -10], [10]),
-    "data.limit_train": ([9, 0], [10, None]),
+    "data.validation_size": ([1, 0, -10], [2]),
+    "data.limit_train": ([1, 0], [2, None]),
     "data.limit_test": ([0, -1], [1, None]),
     "optimizer.learning_rate": ([0, -1, math.nan, math.inf, "fast", None, True], [1e-9]),
     "optimizer.momentum": ([-0.1, 1], [0, 0.999]),
@@ -40,7 +40,7 @@ OUTSIDE_AND_INSIDE: dict[str, tuple[list[object], list[object]]] = {
     "augmentation.rotation": ([-0.1, 3.2], [0, 3.14]),
     "augmentation.scale": ([-0.1, 1.0], [0, 0.999]),
     "augmentation.shear": ([-0.1, math.inf], [0]),
-    "augmentation.shift": ([-0.1, 28.1], [0, 28]),
+    "augmentation.shift": ([-0.1, math.inf], [0, 40]),
 }
 
 
@@ -74,7 +74,11 @@ def test_every_job_of_an_experiment_composes(file: Path) -> None:
 
 def test_the_experiment_compares_the_optimizers_as_the_notebook_trained() -> None:
     cfg = compose("experiment=rmsprop_vs_adam")
-    assert (cfg.model._target_, cfg.batch_size, cfg.epochs) == ("handwriting.models.build_cnn", 32, 10)
+    assert (cfg.model._target_, cfg.batch_size, cfg.epochs) == (
+        "handwriting.training.models.build_cnn",
+        32,
+        10,
+    )
     assert compose("optimizer=rmsprop").optimizer.learning_rate == 0.001
     assert compose("optimizer=adam").optimizer.learning_rate == 0.001
 
@@ -118,7 +122,6 @@ def test_a_value_at_the_edge_of_its_range_is_accepted(key: str, value: object) -
         ("+epoch=1", r"^epoch: there is no such key\. Did you mean 'epochs'\?"),
         ("+data.limit=1", r"^data\.limit: there is no such key\. Did you mean 'data\.limit_t"),
         ("+tracking.url=x", r"^tracking\.url: there is no such key\. Did you mean 'tracking\.uri'\?"),
-        ("tracking.uri=./mlruns", r"^tracking\.uri must be a database or a server.*Received: \./mlruns$"),
         ("tracking.experiment_name=' '", r"^tracking\.experiment_name must not be empty"),
         ("epochs=???", r"^epochs has no value\. Give one: epochs=VALUE$"),
         ("optimizer._target_=null", r"^optimizer\._target_ must name a function or class"),
@@ -126,75 +129,36 @@ def test_a_value_at_the_edge_of_its_range_is_accepted(key: str, value: object) -
         ("+model.classes=9", r"^model\.classes follows from the data and the training\. Leave it out"),
         ("~optimizer.learning_rate", r"^optimizer\.learning_rate has no value"),
         ("augmentation=affine +augmentation.flip=1", r"^augmentation\.flip: there is no such key"),
+        ("metrics=[3]", r"^metrics\[0\]\._target_ must name a function or class\. Received: none"),
+        ("callbacks=[{monitor: loss}]", r"^callbacks\[0\]\._target_ must name a function or class"),
+        ("metrics=[{_target_: keras.metrics.F1Score, better: up}]", r"^metrics\[0\]\.better must be more or"),
+        ("model._target_=keras.Modle", r"^model\._target_: keras has no 'Modle'\. Did you mean 'Model'\?"),
         ("start=after_rmsprop start.optimizer.rho=1", r"^start\.optimizer\.rho must be from 0 to below 1"),
     ],
 )
 def test_what_no_schema_sees_is_refused_too(override: str, message: str) -> None:
-    words = [override] if "'" in override else override.split()
+    words = [override] if "'" in override or "[" in override else override.split()
     cfg = compose(*words)
     with pytest.raises(UserError, match=message):
         check_config(cfg)
 
 
-def fingerprint_of(*overrides: str, data: str = "digest") -> str:
-    words = [word for override in overrides for word in override.split()]
-    return fingerprint(identity(compose(*words), data))
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        ("optimizer.learning_rate=1e-3", "optimizer.learning_rate=0.001"),
-        ("optimizer.momentum=0", "optimizer.momentum=0.0"),
-        ("force=false", "force=true"),
-        ("tracking.uri=sqlite:////a/mlflow.db", "tracking.uri=http://localhost:5000"),
-        ("tracking.experiment_name=a", "tracking.experiment_name=b"),
-        ("data.path=/a/mnist.npz", "data.path=/b/copy.npz"),
-        ("data.sha256=null", "data.sha256=digest"),
-        ("training=notebook", "experiment=rmsprop_vs_adam"),
-    ],
-)
-def test_what_changes_no_result_changes_no_fingerprint(one: str, other: str) -> None:
-    assert fingerprint_of(one) == fingerprint_of(other)
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        ("optimizer.learning_rate=0.001", "optimizer.learning_rate=0.0010001"),
-        ("optimizer=rmsprop", "optimizer=adam"),
-        ("optimizer.weight_decay=null", "optimizer.weight_decay=0"),
-        ("model=cnn", "model=small_cnn"),
-        ("seed=0", "seed=1"),
-        ("threads=1", "threads=2"),  # the last bits
-        ("epochs=1", "epochs=10"),
-        ("batch_size=32", "batch_size=64"),
-        ("data.validation_size=5000", "data.validation_size=5001"),
-        ("data.limit_train=null", "data.limit_train=1000"),
-        ("data.validation_on_test=false", "data.validation_on_test=true"),
-        ("start=fresh", "start=after_rmsprop"),
-        ("start=after_rmsprop", "start=after_rmsprop start.optimizer.learning_rate=0.01"),
-    ],
-)
-def test_what_changes_a_result_changes_the_fingerprint(one: str, other: str) -> None:
-    assert fingerprint_of(one) != fingerprint_of(other)
-
-
-def test_other_data_changes_the_fingerprint() -> None:
-    assert fingerprint_of(data="a") != fingerprint_of(data="b")
-
-
-def test_seed_0_is_a_seed() -> None:
-    cfg = compose("seed=0")
-    check_config(cfg)
-    assert identity(cfg, "digest")["seed"] == 0
-
-
 def test_importing_the_command_imports_neither_tensorflow_nor_mlflow() -> None:
     code = (
-        "import sys, handwriting.train, handwriting.config, handwriting.data, handwriting.sweep, "
-        "hydra_plugins.handwriting_sweeper; "
+        "import sys, handwriting.train, handwriting.config, handwriting.data, handwriting.sweeps.sweep, "
+        "hydra_plugins.handwriting_sweeper, handwriting.ui, handwriting.report, handwriting.orphans; "
         "print({name.partition('.')[0] for name in sys.modules} & {'tensorflow', 'keras', 'mlflow'})"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_conf_resolves_wherever_the_package_is_imported() -> None:
+    """Also in a process that did not go through the command, such as a worker on another machine."""
+    code = (
+        "import handwriting; from omegaconf import OmegaConf; "
+        "cfg = OmegaConf.create({'f': '${store_folder:${u}}', 'u': 'sqlite:////a/b.db'}); "
+        "cfg.s = '${default_store:}'; assert cfg.s; print(cfg.f)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.returncode) == ("/a\n", 0), done.stderr

@@ -1,7 +1,11 @@
-"""RMSprop against Adam on handwritten digits: composed by Hydra, tracked by MLflow.
+"""Is setting A better than B, or was it a lucky seed? Composed by Hydra, trained by Keras, tracked by MLflow.
 
 Importing the package imports neither TensorFlow nor MLflow: a mistyped key is answered at once. It sets
-what both read from their environment when they are imported; what is set already stays.
+what both read from their environment when they are imported; what is set already stays. And it makes the
+schema and the resolvers of conf/ known to Hydra, in whatever process.
+
+One direction of travel: commands -> sweeps -> training -> data. Tracking, config and errors serve all of
+them; compare, from runs to an answer, uses tracking only.
 """
 
 import os
@@ -17,3 +21,5 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+
+from handwriting import config, tracking  # noqa: F401  # what they register

@@ -1,25 +1,30 @@
-"""The typed schema of the configuration, and what of it is refused before TensorFlow is imported."""
+"""The typed schema of the configuration, and what of it is refused before TensorFlow is imported.
+
+Importing it makes the schema and the resolvers that conf/ uses known to Hydra.
+"""
 
 import copy
-import hashlib
-import json
 import math
 import os
-from dataclasses import dataclass, fields
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import hydra
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from handwriting.errors import UserError, nearest, redact
-from handwriting.store import ROOT, store_folder
+from handwriting.errors import UserError, nearest
+from handwriting.targets import check_target
+
+ROOT = Path(__file__).parents[2]
+GROUPS = ("optimizer", "schedule", "model", "data", "augmentation", "start")  # that decide a result
 
 
 @dataclass
 class DataConfig:
-    """Where the images come from and how many of them are used."""
+    """Where the images come from and how many of them are used; `targets` are for reports only."""
 
     path: str = MISSING
     sha256: str | None = None
@@ -27,14 +32,20 @@ class DataConfig:
     validation_on_test: bool = False
     limit_train: int | None = None
     limit_test: int | None = None
+    targets: list[float] = field(default_factory=list)
 
 
 @dataclass
 class TrackingConfig:
-    """Where runs are stored: an MLflow tracking URI and the name of an experiment in it."""
+    """Where runs are stored: an MLflow tracking URI and the name of an experiment in it.
+
+    A sweep tells each of its jobs its own name and the place of the job's arm among its arms, from 0.
+    """
 
     uri: str = MISSING
     experiment_name: str = MISSING
+    sweep: str = ""
+    arm: int | None = None
 
 
 @dataclass
@@ -56,7 +67,11 @@ class StartConfig:
 
 @dataclass
 class Config:
-    """All that determines a run. `optimizer`, `schedule`, `model` are open: they go to their `_target_`."""
+    """All that determines a run.
+
+    `optimizer`, `schedule`, `model` and the members of `metrics` and `callbacks` are open: they go to their
+    `_target_`.
+    """
 
     optimizer: dict[str, Any] = MISSING
     schedule: dict[str, Any] = MISSING
@@ -65,6 +80,8 @@ class Config:
     augmentation: AugmentationConfig = MISSING
     tracking: TrackingConfig = MISSING
     start: StartConfig = MISSING
+    metrics: list[Any] = field(default_factory=list)
+    callbacks: list[Any] = field(default_factory=list)
     batch_size: int = MISSING
     epochs: int = MISSING
     label_smoothing: float = MISSING
@@ -74,16 +91,12 @@ class Config:
     force: bool = False
 
 
-def register() -> None:
-    """Make the schema and the resolvers that conf/ uses known to Hydra."""
-    ConfigStore.instance().store(name="schema", node=Config)
-    OmegaConf.register_new_resolver("root", lambda: str(ROOT), replace=True)
-    OmegaConf.register_new_resolver("store_folder", lambda uri: str(store_folder(uri)), replace=True)
+ConfigStore.instance().store(name="schema", node=Config)
+OmegaConf.register_new_resolver("root", lambda: str(ROOT), replace=True)
 
 
 def compose(*overrides: str) -> DictConfig:
     """Compose conf/ as the command does, outside of it."""
-    register()
     with hydra.initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         return hydra.compose("config", list(overrides))
 
@@ -96,8 +109,8 @@ _RANGES: dict[str, tuple[str, Any]] = {
     "test_shift": ("from 0 to 3, in pixels", lambda x: 0 <= x <= 3),
     "seed": ("from 0 to 4294967295", lambda x: 0 <= x < 2**32),
     "threads": ("at least 1, or null for every core", lambda x: x is None or x >= 1),
-    "data.validation_size": ("at least 10, one for each digit", lambda x: x >= 10),
-    "data.limit_train": ("at least 10, or null for all", lambda x: x is None or x >= 10),
+    "data.validation_size": ("at least 2, one for each class", lambda x: x >= 2),
+    "data.limit_train": ("at least 2, or null for all", lambda x: x is None or x >= 2),
     "data.limit_test": ("at least 1, or null for all", lambda x: x is None or x >= 1),
     "optimizer.learning_rate": ("a number > 0", lambda x: 0 < x < math.inf),
     "optimizer.momentum": ("from 0 to below 1", lambda x: 0 <= x < 1),
@@ -110,7 +123,7 @@ _RANGES: dict[str, tuple[str, Any]] = {
     "augmentation.rotation": ("from 0 to 3.1416, in radians", lambda x: 0 <= x <= 3.1416),
     "augmentation.scale": ("from 0 to below 1", lambda x: 0 <= x < 1),
     "augmentation.shear": ("a number >= 0", lambda x: 0 <= x < math.inf),
-    "augmentation.shift": ("from 0 to 28, in pixels", lambda x: 0 <= x <= 28),
+    "augmentation.shift": ("a number >= 0, in pixels", lambda x: 0 <= x < math.inf),
     "model.dropout": ("from 0 to below 1", lambda x: 0 <= x < 1),
     "model.units": ("at least 1", lambda x: x >= 1),
 }
@@ -122,6 +135,29 @@ def check_config(cfg: DictConfig) -> None:
     Raises:
         UserError: what is wrong, what would be right, and what was received.
     """
+    _check_keys(cfg)
+    values = flatten(cfg)
+    for key, value in values.items():
+        right, test = _RANGES.get(key.removeprefix("start."), ("", None))
+        if test is None:
+            continue
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not (is_number or value is None) or not _holds(test, value):
+            raise UserError(f"{key} must be {right}. Received: {value}")
+    for key, part in parts(cfg):
+        if not isinstance(part, dict) or not isinstance(part.get("_target_"), str):
+            raise UserError(f"{key}._target_ must name a function or class. Received: none")
+        check_target(f"{key}._target_", part["_target_"])
+        if key.endswith("optimizer") and "learning_rate" not in part:
+            raise UserError(f"{key}.learning_rate has no value. Give one: +{key}.learning_rate=0.001")
+        if key.startswith("metrics") and part.get("better", "more") not in ("more", "less"):
+            raise UserError(f"{key}.better must be more or less. Received: {part['better']}")
+    if not cfg.tracking.experiment_name.strip():
+        raise UserError("tracking.experiment_name must not be empty. Received: ''")
+
+
+def _check_keys(cfg: DictConfig) -> None:
+    """Refuse keys that do not exist, or follow from others, or have no value."""
     # Hydra lets `+typo=1` and `~epochs` past a schema.
     for prefix, node, schema in (
         ("", cfg, Config),
@@ -130,7 +166,7 @@ def check_config(cfg: DictConfig) -> None:
         ("tracking.", cfg.get("tracking"), TrackingConfig),
         ("start.", cfg.get("start"), StartConfig),
     ):
-        keys = [f"{prefix}{field.name}" for field in fields(schema)]
+        keys = [f"{prefix}{known.name}" for known in fields(schema)]
         found = [f"{prefix}{key!s}" for key in node or ()]
         for name in sorted(set(found) - set(keys)):
             raise UserError(f"{name}: there is no such key.{nearest(name, keys)}")
@@ -142,30 +178,21 @@ def check_config(cfg: DictConfig) -> None:
     missing = sorted(OmegaConf.missing_keys(cfg))
     if missing:
         raise UserError(f"{missing[0]} has no value. Give one: {missing[0]}=VALUE")
-    values = flatten(cfg)
-    for key, value in values.items():
-        right, test = _RANGES.get(key.removeprefix("start."), ("", None))
-        if test is None:
-            continue
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not (is_number or value is None) or not _holds(test, value):
-            raise UserError(f"{key} must be {right}. Received: {value}")
-    for group in ("optimizer", "schedule", "model", *(["start.optimizer"] if cfg.start.optimizer else [])):
-        if not isinstance(values.get(f"{group}._target_"), str):
-            raise UserError(f"{group}._target_ must name a function or class. Received: none")
-        if group.endswith("optimizer") and f"{group}.learning_rate" not in values:
-            raise UserError(f"{group}.learning_rate has no value. Give one: +{group}.learning_rate=0.001")
-    scheme = urlsplit(cfg.tracking.uri).scheme
-    if scheme not in ("sqlite", "http", "https", "postgresql", "mysql", "mssql"):
-        raise UserError(
-            "tracking.uri must be a database or a server, such as sqlite:////folder/mlflow.db or "
-            f"http://localhost:5000: MLflow has closed its file store. Received: {redact(cfg.tracking.uri)}"
-        )
-    if not cfg.tracking.experiment_name.strip():
-        raise UserError("tracking.experiment_name must not be empty. Received: ''")
 
 
-def before(cfg: DictConfig) -> DictConfig | None:
+def parts(cfg: DictConfig) -> Iterator[tuple[str, Any]]:
+    """Yield what is made by a `_target_`, with its key: ("optimizer", {...}), ("metrics[0]", {...})."""
+    values = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(values, dict)
+    for key in ("optimizer", "schedule", "model"):
+        yield key, values[key]
+    if values["start"]["optimizer"]:
+        yield "start.optimizer", values["start"]["optimizer"]
+    for key in ("metrics", "callbacks"):
+        yield from ((f"{key}[{place}]", part) for place, part in enumerate(values[key]))
+
+
+def start_config(cfg: DictConfig) -> DictConfig | None:
     """Return the config of the run whose weights this one starts from; None where they are random."""
     if cfg.start.optimizer is None:
         return None
@@ -194,30 +221,6 @@ def flatten(cfg: DictConfig) -> dict[str, Any]:
 
     visit(OmegaConf.to_container(cfg, resolve=True), "")
     return flat
-
-
-def identity(cfg: DictConfig, data_sha256: str) -> dict[str, Any]:
-    """Return what determines a run's result: the resolved config and the digest of the data.
-
-    Less the paths and the tracking. The number of threads is part of it, and the kernels too: both change
-    the last bits, and training makes much of them (LOG.md).
-    """
-    values = flatten(cfg)
-    for key in ("data.path", "tracking.uri", "tracking.experiment_name", "force"):
-        del values[key]
-    values |= {
-        "data.sha256": data_sha256,
-        "threads": cfg.threads or cores(),
-        "onednn": os.environ["TF_ENABLE_ONEDNN_OPTS"],
-    }
-    # A number counts by its value: 1 is 1.0, as 1e-3 is 0.001.
-    return {key: float(value) if type(value) is int else value for key, value in values.items()}
-
-
-def fingerprint(values: Any) -> str:
-    """Return 16 hex digits that name plain values."""
-    canonical = json.dumps(values, sort_keys=True, allow_nan=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
 def cores() -> int:

@@ -44,7 +44,7 @@ def explain(error: BaseException, known_keys: Callable[[], Iterable[str]] = tupl
             f"There are: {', '.join(error.options)}.{nearest(member, error.options)}"
         )
     if isinstance(error, ValueError) and "Config group override" in str(error):
-        return f"a group takes the name of a member, as in optimizer=adam ({error})"
+        return f"a group takes the name of a member: GROUP=MEMBER ({error})"
     if isinstance(error, OverrideParseException):
         return f"{error.override}: not in Hydra's grammar ({str(error).partition(chr(10))[0]})"
     if isinstance(error, OSError) and error.filename:
@@ -57,6 +57,7 @@ def explain(error: BaseException, known_keys: Callable[[], Iterable[str]] = tupl
     if key and "not in" in str(reason):
         return f"{key}: there is no such key.{nearest(key, known_keys())} All keys: --help"
     text = str(reason).partition("\n")[0].strip().rstrip(".")
+    text = text.removeprefix("UserError raised while resolving interpolation: ")
     if isinstance(error, ConfigCompositionException) and reason is not error and key:
         return f"{key}: {text}"
     return text

@@ -7,117 +7,110 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from handwriting import sweep
-from handwriting.config import before, check_config, compose, fingerprint, flatten, identity, register
-from handwriting.data import Digits, load_digits
-from handwriting.errors import explain
-from handwriting.store import ROOT, check_store
+from handwriting.config import GROUPS, ROOT, check_config, compose, flatten, start_config
+from handwriting.data import Dataset, load_dataset
+from handwriting.errors import UserError, explain
+from handwriting.sweeps import JobsFailed
+from handwriting.tracking import Store, names
+from handwriting.tracking.identity import identify
 
 log = logging.getLogger(__name__)
-
-GROUPS = ("optimizer", "schedule", "model", "data", "augmentation", "start")  # that decide a result
 
 WANTS_TRACEBACK = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
-def run(cfg: DictConfig) -> None:
-    """Check everything that can be checked in a second, then train what is not trained yet."""
+def run(cfg: DictConfig) -> float:
+    """Check everything that can be checked in a second, then train what is not trained yet.
+
+    Returns its validation accuracy after the last epoch, from 0 to 1.
+    """
     check_config(cfg)
-    check_store(cfg.tracking.uri)
-    digits = load_digits(cfg.data, cfg.seed)
-
-    # Here, not at the top: MLflow takes 2 s to import and TensorFlow 5 to 12, and a mistake is answered at
-    # once.
-    from handwriting.tracking import store_errors
-
+    store = Store(cfg.tracking.uri)
+    store.check()
+    dataset = load_dataset(cfg.data, cfg.seed)
     chosen = HydraConfig.get().runtime.choices
-    choices = {name: chosen[name] for name in GROUPS}
-    first = before(cfg)
-    with store_errors(cfg.tracking.uri):
-        start = ""
+    choices = {group: chosen[group] for group in GROUPS}
+    first = start_config(cfg)
+    start = ""
+    with store.errors():
         if first is not None:
             own = {"optimizer": chosen["optimizer@start.optimizer"], "start": "fresh"}
-            start = run_once(first, digits, {**choices, **own}, wait=True)
-        run_once(cfg, digits, choices, start)
+            start, _ = run_once(first, dataset, store, {**choices, **own}, wait=True)
+        _, val_accuracy = run_once(cfg, dataset, store, choices, start)
+    return val_accuracy
 
 
 def run_once(
-    cfg: DictConfig, digits: Digits, choices: dict[str, str], start: str = "", wait: bool = False
-) -> str:
-    """Train what is not trained yet; return the id of its run.
+    cfg: DictConfig,
+    dataset: Dataset,
+    store: Store,
+    choices: Mapping[str, str],
+    start: str = "",
+    wait: bool = False,
+) -> tuple[str, float]:
+    """Train what is not trained yet; return the run's id and its validation accuracy.
 
     Args:
         cfg: a checked config.
-        digits: the data that it names.
+        dataset: what it names.
+        store: where the run is kept.
         choices: the chosen member of each config group.
         start: the id of the run whose weights it starts from; empty for random ones.
         wait: wait for another process that works on it, instead of leaving it to that.
     """
-    from handwriting.claim import claim
+    # Here, not at the top: MLflow takes 2 s to import and TensorFlow 5 to 12, and a mistake is answered at
+    # once.
+    from handwriting.tracking.resume import find_run
 
-    with claim(cfg, fingerprint(identity(cfg, digits.sha256)), wait) as claimed:
-        if claimed.run and claimed.finished:
-            claimed.keep(sweep.current())
-            return claimed.run.info.run_id
-        with stderr_muted():
-            from handwriting.fit import fit_and_track
+    identity = identify(cfg, dataset.sha256)
+    with find_run(store, cfg.tracking.experiment_name, identity, cfg.force, wait) as found:
+        if found.run and found.finished:
+            found.keep(cfg.tracking.sweep)
+            return found.run.info.run_id, found.run.data.metrics[names.VAL_ACCURACY]
 
-        return fit_and_track(cfg, digits, choices, claimed, sweep.current(), start)
+        from handwriting.training import train_run
 
-
-@contextmanager
-def stderr_muted() -> Iterator[None]:
-    """Drop what is written to standard error, by C++ too.
-
-    TensorFlow greets with notes about CUDA that its log level does not reach (its issue 100442).
-    An import that fails still raises, so nothing is lost.
-    """
-    sys.stderr.flush()
-    kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(null)
+        return train_run(cfg, dataset, choices, found, start)
 
 
-def job(cfg: DictConfig) -> str | None:
-    """Run one job of Hydra's. In a sweep, say why it failed and return that; else end the process.
+def job(cfg: DictConfig) -> float:
+    """Run one job of Hydra's, and return what a sweeper may optimise over.
 
-    Of a job that raises, Hydra stores no traceback, and of several it reports the first.
+    Raises:
+        UserError: in a multirun, whatever went wrong; it is said when it happens, as Hydra reports only the
+            first of several. A run alone ends the process.
     """
     try:
-        run(cfg)
+        return run(cfg)
     except Exception as error:
         line = explain(error)
-        if not sweep.current():
+        if HydraConfig.get().mode == RunMode.RUN:
             if line is None or WANTS_TRACEBACK:
                 raise
             sys.exit(f"error: {line}")  # an exception would have Hydra add a line of its own
-        whose = " ".join(HydraConfig.get().overrides.task)
-        log.error("error: %s: %s", whose, line or error, exc_info=line is None)
-        return line or repr(error)
-    return None
+        whose = [word for word in HydraConfig.get().overrides.task if not word.startswith("tracking.")]
+        log.error("error: %s: %s", " ".join(whose), line or error, exc_info=line is None)
+        raise UserError(line or repr(error)) from error
 
 
 def main() -> None:
     """Run the command line; a user's mistake ends in one line and exit code 1."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors, instead of printing its own pages
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    register()
+    if not {"", os.getcwd()} & set(sys.path):
+        sys.path.insert(0, os.getcwd())  # as `python -m` does, for the modules that a `_target_` names
     try:
         # Not as a decorator: worker processes look for the plain function under its name.
         hydra.main(version_base="1.3", config_path=str(ROOT / "conf"), config_name="config")(job)()
-    except sweep.JobsFailed:
+    except JobsFailed:
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit("interrupted")
@@ -132,7 +125,10 @@ def known_keys() -> list[str]:
     """Return the keys that the command line could have named: the groups, and those of the chosen members."""
     groups = [path.name for path in (ROOT / "conf").iterdir() if path.is_dir()]
     chosen = [word for word in sys.argv[1:] if word.partition("=")[0] in groups and "," not in word]
-    return [*flatten(compose(*chosen)), *groups]
+    try:
+        return [*flatten(compose(*chosen)), *groups]
+    except HydraException:  # a member from elsewhere, with --config-dir
+        return [*flatten(compose()), *groups]
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from handwriting.errors import UserError
-from handwriting.store import REPORTS, check_store, default_uri
+from handwriting.errors import UserError, redact
+from handwriting.tracking import Store, default_uri, names
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -36,10 +36,11 @@ def main() -> None:
             signal.signal(ending, signal.default_int_handler)
     try:
         port = free_port(arguments.port)
-        check_store(arguments.uri)
+        store = Store(arguments.uri)
+        store.check()
         # Before the server starts: two processes that set up one empty database get in each other's way.
-        page = latest_comparison(arguments.uri)
-        serve(arguments.uri, port, page)
+        page = latest_comparison(store)
+        serve(store, port, page)
     except UserError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
@@ -65,30 +66,33 @@ def free_port(wanted: int | None) -> int:
     raise UserError(f"port {port} cannot be used ({reason}). Name another one, or none: make ui")
 
 
-def latest_comparison(uri: str) -> str:
+def latest_comparison(store: Store) -> str:
     """Return the UI's page with the runs of the newest sweep, or of the newest run's experiment.
 
     Raises:
         UserError: MLflow cannot read the store.
     """
-    from mlflow import MlflowClient  # 3 s: a port that is taken is said before
-    from mlflow.exceptions import MlflowException
+    from mlflow.exceptions import MlflowException  # 3 s: a port that is taken is said before
 
     try:
-        client = MlflowClient(uri)
+        client = store.client
         found = client.search_experiments()
     except MlflowException as error:
         first_line = str(error).partition("\n")[0]
-        raise UserError(f"MLflow cannot read the store {uri}: {first_line}") from error
+        raise UserError(f"MLflow cannot read the store {redact(store.uri)}: {first_line}") from error
     # What stands in a reports experiment is about a sweep, and has no curves.
-    experiments = [one.experiment_id for one in found if not one.name.endswith(REPORTS)]
-    newest = newest_run(client, experiments, "tags.sweep LIKE '%'") or newest_run(client, experiments)
+    experiments = [
+        experiment.experiment_id for experiment in found if not experiment.name.endswith(names.REPORTS)
+    ]
+    newest = newest_run(client, experiments, f"tags.{names.SWEEP} LIKE '%'") or newest_run(
+        client, experiments
+    )
     if newest is None:
         return ""
-    experiment_id, sweep = newest.info.experiment_id, newest.data.tags.get("sweep", "").rpartition(" ")[2]
+    experiment_id, sweep = newest.info.experiment_id, names.words(newest.data.tags.get(names.SWEEP))[-1:]
     # Without `workflowType` the UI opens on its views for language models.
     page = f"/#/experiments/{experiment_id}/runs?compareRunsMode=CHART&workflowType=machine_learning"
-    return f"{page}&viewStateShareKey={share_view(client, experiment_id, sweep)}" if sweep else page
+    return f"{page}&viewStateShareKey={share_view(client, experiment_id, *sweep)}" if sweep else page
 
 
 def newest_run(client: "MlflowClient", experiments: list[str], where: str = "") -> "Run | None":
@@ -104,8 +108,8 @@ def share_view(client: "MlflowClient", experiment_id: str, sweep: str) -> str:
     and put the charts of `val_accuracy` and `val_loss` last, below the screen's edge.
     """
     view = {
-        "searchFilter": f"tags.sweep LIKE '%{sweep}%'",  # a run may belong to several
-        "orderByKey": "params.`optimizer`",
+        "searchFilter": f"tags.{names.SWEEP} LIKE '%{sweep}%'",  # a run may belong to several
+        "orderByKey": f"tags.`{names.ARM}`",
         "runsHiddenMode": "SHOW_ALL",
         "chartsSearchFilter": "^(val_)?(accuracy|loss)$",
     }
@@ -113,13 +117,13 @@ def share_view(client: "MlflowClient", experiment_id: str, sweep: str) -> str:
     return sweep
 
 
-def serve(uri: str, port: int, page: str) -> None:
+def serve(store: Store, port: int, page: str) -> None:
     """Run MLflow's server until it ends or this process is told to; say where to look once it answers.
 
     Raises:
         UserError: the server ended by itself.
     """
-    command = ["mlflow", "server", "--backend-store-uri", uri, "--host", HOST, "--port", str(port)]
+    command = ["mlflow", "server", "--backend-store-uri", store.uri, "--host", HOST, "--port", str(port)]
     # MLflow's default lets in host names that begin like a private address: a rebinding attack.
     allowed = f"localhost:{port},{HOST}:{port}"
     # A line for each request would push the address off the screen. The header tells this server from

@@ -1,36 +1,14 @@
-"""Hydra's plug-in that runs the jobs of a sweep in processes of their own, several at once.
+"""Hydra's launcher `processes`; Hydra looks for plug-ins in the namespace `hydra_plugins` only."""
 
-`hydra-joblib-launcher` does not serve: when one of its workers is killed, joblib ends the others too and
-raises, so that one job takes the sweep with it, and which job it was cannot be told. Here a worker's death is
-the failure of the job that it had, a new worker takes its place, and the others notice nothing.
-"""
-
-import logging
-import multiprocessing
-import os
-import signal
-import sys
-import threading
-from collections import deque
 from collections.abc import Sequence
-from multiprocessing.connection import Connection, wait
 
-import psutil
-from hydra import version
 from hydra.core.config_store import ConfigStore
-from hydra.core.hydra_config import HydraConfig
-from hydra.core.plugins import Plugins
-from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup_globals
+from hydra.core.utils import JobReturn, configure_log, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig
 
-from handwriting.config import cores, register
-
-log = logging.getLogger(__name__)
-
-MEMORY_OF_A_JOB = 2e9  # bytes; LOG.md has the measurement
-PATIENCE = 30  # s that a worker has to end its run in order when the sweep is ended
+from handwriting.sweeps.processes import Setting, run_jobs
 
 
 class ProcessLauncher(Launcher):
@@ -45,137 +23,13 @@ class ProcessLauncher(Launcher):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Take what the jobs need."""
-        self.context, self.task, self.config = hydra_context, task_function, config
+        self.setting = Setting(hydra_context, task_function, config)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Run all jobs; return what each returned, or that its worker died."""
+        """Run all jobs; return what each returned or raised, or that its worker died."""
         setup_globals()
-        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
-        at_once = min(self.jobs or jobs_that_fit(), len(job_overrides))
-        log.info("%d jobs, %d at a time", len(job_overrides), at_once)
-        waiting = deque(enumerate(job_overrides))
-        returned: dict[int, JobReturn] = {}
-        workers: list[Worker] = []
-        try:
-            while len(returned) < len(job_overrides):
-                while waiting and len(workers) < at_once:
-                    workers.append(Worker(self))
-                for worker in workers:
-                    if worker.job is None and waiting:
-                        index, overrides = waiting.popleft()
-                        worker.give(index, initial_job_idx + index, overrides)
-                for connection in wait([one.connection for one in workers if one.job is not None]):
-                    worker = next(one for one in workers if one.connection is connection)
-                    done = worker.job
-                    assert done is not None
-                    returned[done] = worker.take(job_overrides[done])
-                    if not worker.process.is_alive():
-                        workers.remove(worker)
-        finally:
-            end(workers)
-        return [returned[index] for index in range(len(job_overrides))]
-
-
-class Worker:
-    """A process that does one job after another."""
-
-    def __init__(self, launcher: ProcessLauncher):
-        # Spawned, not forked: a forked TensorFlow hangs.
-        context = multiprocessing.get_context("spawn")
-        self.connection, theirs = context.Pipe()
-        setting = (launcher.context, launcher.task, launcher.config)
-        self.process = context.Process(target=work, args=(theirs, *setting), daemon=True)
-        self.process.start()
-        theirs.close()  # so that its death is the end of the file here
-        self.job: int | None = None
-
-    def give(self, index: int, number: int, overrides: Sequence[str]) -> None:
-        """Start a job."""
-        self.job = index
-        self.connection.send((number, list(overrides)))
-
-    def take(self, overrides: Sequence[str]) -> JobReturn:
-        """Return what the job returned, or that the worker died with it."""
-        self.job = None
-        try:
-            return self.connection.recv()
-        except (EOFError, OSError):
-            self.process.join()
-            code = self.process.exitcode or 0
-            how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-            reason = f"the job's process was ended {how}; the same command goes on with it"
-            log.error("error: %s: %s", " ".join(overrides), reason)
-            ended = JobReturn(overrides=list(overrides), status=JobStatus.COMPLETED)
-            ended.return_value = reason
-            return ended
-
-
-def work(
-    connection: Connection,
-    context: HydraContext,
-    task: TaskFunction,
-    config: DictConfig,
-) -> None:
-    """Do the jobs that come through a connection, until it is closed."""
-    setup_globals()
-    version.setbase("1.3")
-    register()
-    Plugins.instance()  # finds the plug-ins, which make their configs known
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _end_once)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    try:
-        while True:
-            number, overrides = connection.recv()
-            job = context.config_loader.load_sweep_config(config, overrides)
-            with open_dict(job):
-                job.hydra.job.id = str(number)
-                job.hydra.job.num = number
-            HydraConfig.instance().set_config(job)
-            result = run_job(
-                hydra_context=context,
-                task_function=task,
-                config=job,
-                job_dir_key="hydra.sweep.dir",
-                job_subdir_key="hydra.sweep.subdir",
-            )
-            result.cfg = result.hydra_cfg = None  # plug-ins' types cannot be sent: Hydra imports them twice
-            connection.send(result)
-    except (EOFError, BrokenPipeError):  # closed while it waited, or while it worked
-        pass
-
-
-def _end_once(number: int, frame: object) -> None:
-    """End this process in order, undisturbed by a second signal: Ctrl-C and the sweep both send one."""
-    for other in (signal.SIGINT, signal.SIGTERM):
-        # Not SIG_IGN: of a signal that is under way already, Python would complain with a traceback.
-        signal.signal(other, lambda *_: None)
-    sys.exit(128 + number)
-
-
-def _end_with_parent() -> None:
-    """End this process in order when the sweep's own was killed: a run must not outlive its sweep."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    wait([parent.sentinel])
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-def end(workers: Sequence[Worker]) -> None:
-    """End workers: an idle one at once, one at work when its run is marked KILLED."""
-    for worker in workers:
-        worker.connection.close()
-        if worker.job is not None and worker.process.is_alive():
-            worker.process.terminate()
-    for worker in workers:
-        worker.process.join(PATIENCE)
-        if worker.process.is_alive():
-            worker.process.kill()
-
-
-def jobs_that_fit() -> int:
-    """Return one job for each core, or fewer where the free memory is less than they need."""
-    return max(1, min(cores(), int(psutil.virtual_memory().available / MEMORY_OF_A_JOB)))
+        configure_log(self.setting.config.hydra.hydra_logging, self.setting.config.hydra.verbose)
+        return run_jobs(self.setting, job_overrides, initial_job_idx, self.jobs)
 
 
 ConfigStore.instance().store(

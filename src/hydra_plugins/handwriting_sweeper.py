@@ -1,6 +1,5 @@
-"""Hydra's plug-in for a sweep; Hydra looks for plug-ins in the namespace `hydra_plugins` only."""
+"""Hydra's sweeper `tracked`; Hydra looks for plug-ins in the namespace `hydra_plugins` only."""
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,60 +8,32 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from handwriting.config import cores, fingerprint
-from handwriting.sweep import JobsFailed, check_jobs, name_of, named
+from handwriting.config import cores
+from handwriting.sweeps.sweep import run_sweep
 
 
 class TrackedSweeper(BasicSweeper):
-    """Hydra's own sweeper, with a check of all jobs before the first, and a table and the report at the end.
+    """Hydra's own products of values, with a check of all jobs before the first, a table and the report.
 
     Not a Hydra callback: of those, Hydra turns errors into warnings, and it calls none after a job failed.
     """
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Run all jobs; print the table of them, however they ended.
-
-        Raises:
-            UserError: a job's config or data cannot work; no job was started.
-            JobsFailed: some jobs failed; the others went on.
-        """
+        """Run the sweep that the command line and the experiment file describe; raises as `run_sweep`."""
         assert self.config is not None
+        assert self.hydra_context is not None
+        assert self.launcher is not None
         if self.config.threads is None:
             # Said to each job in words: the number of threads is part of what determines a run's result,
             # so it must not depend on how many jobs there happen to be.
             at_once = self.config.hydra.launcher.get("jobs") or cores()
             arguments = [*arguments, f"threads={max(1, cores() // at_once)}"]
-        overrides = self._jobs(arguments)
-        configs = [self._compose(job) for job in overrides]
-        identities = check_jobs(configs)
-
-        from handwriting.summary import print_summary  # MLflow, 2 s: after the checks
-        from handwriting.tracking import open_store
-
-        tracking = configs[0].tracking
-        open_store(tracking)
-        name = name_of(self.config.hydra.runtime.choices.get("experiment") or "sweep", identities)
-        started = time.perf_counter()
-        try:
-            with named(name):
-                returned = [job for batch in super().sweep(arguments) for job in batch]
-        finally:
-            jobs = {fingerprint(one): job for one, job in zip(identities, overrides, strict=True)}
-            table = print_summary(tracking, name, jobs, time.perf_counter() - started)
-        if (table["status"] == "FINISHED").any():
-            from handwriting.report import report
-
-            report(tracking.uri, name)
-        print("\nside by side, in curves: make ui")
-        if any(job.return_value for job in returned):
-            raise JobsFailed
-        return returned
-
-    def _jobs(self, arguments: list[str]) -> list[list[str]]:
-        assert self.hydra_context is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         parsed = parser.parse_overrides([*self._parse_config(), *arguments])
-        return [job for batch in self.split_arguments(parsed, None) for job in batch]
+        jobs = [job for batch in self.split_arguments(parsed, None) for job in batch]
+        experiment = self.config.hydra.runtime.choices.get("experiment") or "sweep"
+        launcher = self.launcher
+        return run_sweep(experiment, jobs, self._compose, lambda told: launcher.launch(told, 0))
 
     def _compose(self, job: Sequence[str]) -> DictConfig:
         assert self.hydra_context is not None

@@ -1,72 +1,84 @@
-"""What a run costs besides its epochs: the seconds of each part, done once, as a line of JSON."""
+"""What a run costs besides its epochs: the seconds of each step, done once, as a line of JSON."""
 
 import json
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, redirect_stderr
-from io import StringIO
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-IMAGES = 1024  # one execution of 32 steps of 32
+import psutil
 
 seconds: dict[str, float] = {}
 
 
 @contextmanager
-def clock(part: str) -> Iterator[None]:
-    """Time a part."""
+def clock(step: str) -> Iterator[None]:
+    """Time a step."""
     started = time.perf_counter()
     yield
-    seconds[part] = time.perf_counter() - started
+    seconds[step] = time.perf_counter() - started
 
 
 def main() -> None:
-    """Do what a run does, once, and print the seconds of each part."""
-    with ExitStack() as stack:
-        stack.enter_context(redirect_stderr(StringIO()))
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    """Do what a run does, once, and print the seconds of each step."""
+    seconds["start Python and this package"] = time.time() - psutil.Process().create_time()
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         with clock("import TensorFlow and Keras"):
             import keras  # noqa: F401
             import tensorflow  # noqa: F401
         with clock("import MLflow"):
             import mlflow.keras  # noqa: F401
         with clock("import the rest"):
-            from handwriting.checkpoint import Checkpoint, Checkpoints
             from handwriting.config import compose
-            from handwriting.data import load_digits
-            from handwriting.fit import build_model, log_setting, test, train
-            from handwriting.tracking import open_store, tracked_run
-        cfg = compose(
-            "optimizer=adam", f"data.limit_train={IMAGES}", "epochs=1", "data.validation_size=100",
-            f"tracking.uri=sqlite:///{folder}/mlflow.db",
-        )  # fmt: skip
+            from handwriting.data import load_dataset
+            from handwriting.drawing import mistakes
+            from handwriting.tracking import Store, names
+            from handwriting.tracking.identity import identify
+            from handwriting.tracking.provenance import git_state, machine_tags
+            from handwriting.tracking.run import tracked_run
+            from handwriting.training import build, evaluate, fit
+            from handwriting.training.checkpoint import Checkpoint, Checkpoints, weights_digest
+            from handwriting.training.run import log_setting
+        # 1024 images: a single execution, of 32 steps of 32.
+        cfg = compose("optimizer=adam", "data.limit_train=1024", "data.validation_size=100", "epochs=1")
         with clock("read, check and split the data"):
-            digits = load_digits(cfg.data, cfg.seed)
+            dataset = load_dataset(cfg.data, cfg.seed)
         with clock("make a store"):
-            experiment_id = open_store(cfg.tracking)
+            store = Store(f"sqlite:///{folder}/mlflow.db")
+            experiment_id = store.open_experiment("bench")
         with clock("build the model"):
-            model = build_model(cfg, IMAGES)
+            built = build(cfg, dataset)
         with clock("first epoch"):
-            train(model, cfg, digits, [])
+            fit(built.model, cfg, dataset, [])
         with clock("second epoch"):
-            history = train(model, cfg, digits, []).history
+            history = fit(built.model, cfg, dataset, []).history
         seconds["trace the first step"] = seconds.pop("first epoch") - seconds.pop("second epoch")
         metrics = {key: values[-1] for key, values in history.items()}
         with clock("start a run, with its setting"):
-            run = stack.enter_context(tracked_run(experiment_id, "bench", {}))
-            choices = {"optimizer": "adam", "schedule": "constant", "model": "cnn"}
-            log_setting(run, cfg, choices, model, "")
-            run.log_dataset("mnist", cfg.data.path, digits.train, digits.sha256)
-        checkpoints = Checkpoints(folder / "checkpoints", "bench")
+            identity, git = identify(cfg, dataset.sha256), git_state()
+            tags = {
+                names.INITIAL_WEIGHTS: weights_digest(built.model),
+                names.COMMIT: git.commit,
+                **machine_tags(),
+            }
+            run = stack.enter_context(tracked_run(store, experiment_id, "bench", tags))
+            log_setting(run, cfg, {"optimizer": "adam", "schedule": "constant", "model": "cnn"}, built.model)
+            run.log_text(json.dumps(identity.code, indent=1), names.CODE_FILE)
+            run.log_code(git, {})
+            run.log_dataset("mnist", cfg.data.path, dataset.train.x, dataset.train.y, dataset.sha256)
+        checkpoints = Checkpoints(Path(folder), identity.fingerprint)
         with clock("an epoch's checkpoint"):
-            checkpoints.save(Checkpoint.of(model, [metrics]))
+            checkpoints.save(Checkpoint.of(built.model, [metrics]))
         with clock("an epoch's metrics"):
             run.log_epoch(metrics, 0)
         with clock("store the model"):
-            run.log_model(model, 0)
+            run.log_model(built.model, 0)
+            run.set_tags({names.FINAL_WEIGHTS: weights_digest(built.model)})
         with clock("read the test set, and draw"):
-            test(model, cfg, digits.test, run, 1.0)
+            (scores, predicted), test = evaluate(built, dataset), dataset.test
+            run.log_figure(mistakes(test.x, test.y, predicted, dataset.classes, run.name), names.MISTAKES)
+            run.log_metrics(scores, 0)
     print(json.dumps(seconds))
 
 

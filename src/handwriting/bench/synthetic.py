@@ -10,62 +10,65 @@ import time
 import uuid
 from collections.abc import Iterator
 
-import mlflow
 import numpy as np
 from mlflow.store.tracking.dbmodels.models import SqlLatestMetric, SqlMetric, SqlParam, SqlRun, SqlTag
 from sqlalchemy import create_engine, insert
 
-from handwriting.config import TrackingConfig
-from handwriting.tracking import open_store
+from handwriting.tracking import Store, names
+from handwriting.tracking.identity import Identity, digest
 
+EXPERIMENT, SWEEP = "synthetic", "synthetic-00000000"
+TABLES = (SqlRun, SqlParam, SqlTag, SqlMetric, SqlLatestMetric)
 EPOCHS = 10
 CURVE = 0.992 - 0.03 * 0.5 ** np.arange(EPOCHS)  # of validation accuracy, made up
 OTHER_SETTINGS = 30  # parameters that are the same in all runs, as a real run has them
 SHARED = {
     "model": "cnn", "data": "mnist", "start": "fresh", "batch_size": "32", "data.limit_test": "None",
-    "optimizer.learning_rate": "0.001",
+    "data.targets": "[0.98, 0.985, 0.99]", "optimizer.learning_rate": "0.001",
+    **{f"model.setting{i}": "1" for i in range(OTHER_SETTINGS)},
 }  # fmt: skip
-SWEEP = "synthetic-00000000"
+SHARED_TAGS = {
+    "synthetic": "true", names.SWEEP: SWEEP, names.CODE: digest({}), names.DATA: "0" * 64,
+    names.COMMIT: "0" * 40, **{f"machine{i}": "the same" for i in range(15)},
+}  # fmt: skip
 
 
-def fill(uri: str, runs: int) -> None:
-    """Write so many finished runs, half with each optimizer, as one sweep of an experiment `synthetic`."""
-    experiment_id = open_store(TrackingConfig(uri=uri, experiment_name="synthetic"))
-    root = mlflow.get_experiment(experiment_id).artifact_location
-    engine = create_engine(uri)
-    rng = np.random.default_rng(0)
+def identity(number: int) -> Identity:
+    """Return what the run of a number, from 0, is known by."""
+    return Identity({"number": number}, {})
+
+
+def fill(store: Store, runs: int) -> None:
+    """Write so many finished runs, half with each optimizer, as one sweep of the experiment `synthetic`."""
+    experiment_id = store.open_experiment(EXPERIMENT)
+    root = store.client.get_experiment(experiment_id).artifact_location
+    engine, rng = create_engine(store.uri), np.random.default_rng(0)
     for first in range(0, runs, 500):
-        rows: dict[type, list[dict]] = {
-            one: [] for one in (SqlRun, SqlParam, SqlTag, SqlMetric, SqlLatestMetric)
-        }
+        rows: dict[type, list[dict]] = {table: [] for table in TABLES}
         for number in range(first, min(first + 500, runs)):
             _add(rows, number, int(experiment_id), root, rng)
         with engine.begin() as connection:
-            for kind, values in rows.items():
-                connection.execute(insert(kind), values)
+            for table, values in rows.items():
+                connection.execute(insert(table), values)
     engine.dispose()
 
 
 def _add(rows: dict, number: int, experiment_id: int, root: str, rng: np.random.Generator) -> None:
-    run_id, seed, optimizer = uuid.UUID(int=number).hex, number // 2, ("rmsprop", "adam")[number % 2]
-    now = int(time.time() * 1000) + number
-    name = f"{optimizer} cnn seed {seed}"
+    seed, arm = divmod(number, 2)
+    run_id, optimizer, known_by = uuid.UUID(int=number).hex, ("rmsprop", "adam")[arm], identity(number)
+    name, now = f"{optimizer} cnn seed {seed}", int(time.time() * 1000) + number
     rows[SqlRun].append(
         {"run_uuid": run_id, "name": name, "status": "FINISHED", "experiment_id": experiment_id,
-         "start_time": now, "end_time": now, "lifecycle_stage": "active", "source_type": "LOCAL",
-         "source_name": "", "entry_point_name": "", "user_id": "", "source_version": "",
+         "start_time": now, "end_time": now, "lifecycle_stage": "active", "user_id": "",
          "artifact_uri": f"{root}/{run_id}/artifacts"}
     )  # fmt: skip
-    params = {"optimizer": optimizer, "seed": str(seed), **SHARED}
-    params |= {f"model.setting{i}": "1" for i in range(OTHER_SETTINGS)}
     tags = {
-        "mlflow.runName": name, "sweep": SWEEP, "synthetic": "true", "data.sha256": "0" * 64,
-        "fingerprint": f"{number:016x}", "weights.initial": str(seed), "git.commit": "0" * 40,
-        **{f"machine{i}": "the same" for i in range(15)},
+        "mlflow.runName": name, names.ARM: str(arm), names.SETTING: known_by.setting_digest,
+        names.FINGERPRINT: known_by.fingerprint, names.INITIAL_WEIGHTS: str(seed), **SHARED_TAGS,
     }  # fmt: skip
-    for kind, values in ((SqlParam, params), (SqlTag, tags)):
-        rows[kind] += [{"run_uuid": run_id, "key": key, "value": value} for key, value in values.items()]
-    for key, step, value in _metrics(rng, number % 2):
+    for table, values in ((SqlParam, {"optimizer": optimizer, "seed": str(seed), **SHARED}), (SqlTag, tags)):
+        rows[table] += [{"run_uuid": run_id, "key": key, "value": value} for key, value in values.items()]
+    for key, step, value in _metrics(rng, arm):
         metric = {"run_uuid": run_id, "key": key, "value": value, "step": step, "timestamp": now,
                   "is_nan": False}  # fmt: skip
         rows[SqlMetric].append(metric)
@@ -73,15 +76,19 @@ def _add(rows: dict, number: int, experiment_id: int, root: str, rng: np.random.
             rows[SqlLatestMetric].append(metric)
 
 
-def _metrics(rng: np.random.Generator, better: int) -> Iterator[tuple[str, int, float]]:
-    accuracy = CURVE + 0.0005 * better + rng.normal(0, 0.001, EPOCHS)
+def _metrics(rng: np.random.Generator, arm: int) -> Iterator[tuple[str, int, float]]:
+    accuracy = CURVE + 0.0005 * arm + rng.normal(0, 0.001, EPOCHS)  # the second arm is the better
     for step, value in enumerate(accuracy.tolist()):
-        yield from (("val_accuracy", step, value), ("accuracy", step, value), ("epoch_seconds", step, 40.0))
-        yield from (("val_loss", step, 1 - value), ("loss", step, 1 - value), ("learning_rate", step, 0.001))
-    yield "test_accuracy", EPOCHS - 1, float(np.round(accuracy[-1] + rng.normal(0, 0.0005), 4))
-    yield "test_loss", EPOCHS - 1, 0.03
-    yield "training_seconds", EPOCHS - 1, 400.0
+        for name in (names.VAL_ACCURACY, names.ACCURACY):
+            yield name, step, value
+        for name in (names.VAL_LOSS, names.LOSS):
+            yield name, step, 1 - value
+        yield names.EPOCH_SECONDS, step, 40.0
+        yield names.LEARNING_RATE, step, 0.001
+    yield names.TEST_ACCURACY, EPOCHS - 1, float(np.round(accuracy[-1] + rng.normal(0, 0.0005), 4))
+    yield names.TEST_LOSS, EPOCHS - 1, 0.03
+    yield names.TRAINING_SECONDS, EPOCHS - 1, 400.0
 
 
 if __name__ == "__main__":
-    fill(sys.argv[1], int(sys.argv[2]))
+    fill(Store(sys.argv[1]), int(sys.argv[2]))

@@ -1,1 +1,0 @@
-"""From runs in the store to an answer: read → comparable → paired → compare → verdict → figures → page."""

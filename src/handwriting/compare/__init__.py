@@ -1,0 +1,28 @@
+"""From runs in the store to an answer.
+
+The way through the room: load → select → comparison (with statistics and caveats) → wording, figures → page.
+Importing it takes pandas and Matplotlib, a second, so a command does so once it has to; MLflow is imported by
+what writes to the store or asks a server.
+"""
+
+from handwriting.compare.comparison import Comparison, compare
+from handwriting.compare.figures import curves, differences, draw_figures, time_to_target
+from handwriting.compare.load import LoadedRuns, load_runs
+from handwriting.compare.page import mistakes_of, report
+from handwriting.compare.wording import method, sentence, tables
+
+__all__ = [
+    "Comparison",
+    "LoadedRuns",
+    "compare",
+    "curves",
+    "differences",
+    "draw_figures",
+    "load_runs",
+    "method",
+    "mistakes_of",
+    "report",
+    "sentence",
+    "tables",
+    "time_to_target",
+]

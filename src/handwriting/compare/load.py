@@ -1,0 +1,177 @@
+"""Runs and their epochs, out of the store as two tables, in a handful of queries for any number of runs.
+
+`mlflow.search_runs` builds an object for each value and has the epochs of one run and one metric only: of
+thousands of runs, minutes (LOG.md). A database is read directly instead, and only a server through MLflow.
+"""
+
+from dataclasses import dataclass
+
+import pandas as pd
+from sqlalchemy import Connection, Select, column, create_engine, inspect, or_, select, table
+
+from handwriting.compare.caveats import few
+from handwriting.errors import UserError, nearest
+from handwriting.tracking import Store, names
+
+# Of a run's tags, what a comparison looks at, and those of names.BETTER; at 10,000 runs the others take a
+# second.
+TAGS = (
+    names.SWEEP, names.ARM, names.COLOR, names.DATA, names.INITIAL_WEIGHTS, names.NOT_KEPT, names.DIRTY,
+    *names.COMPUTING,
+)  # fmt: skip
+PER_EPOCH = (names.VAL_ACCURACY, names.VAL_LOSS, names.EPOCH_SECONDS)
+NOTHING = "the store has no runs. Train some: make sweep, or make quick"
+
+# Of MLflow's tables, what is read; each has some of these columns.
+_COLUMNS = (
+    "run_uuid", "name", "experiment_id", "status", "start_time", "lifecycle_stage", "artifact_uri",
+    "key", "value", "step", "is_nan",
+)  # fmt: skip
+_TABLES = {
+    name: table(name, *map(column, _COLUMNS))
+    for name in ("experiments", "runs", "params", "tags", "latest_metrics", "metrics")
+}
+
+
+@dataclass(frozen=True)
+class LoadedRuns:
+    """Runs of one experiment.
+
+    Args:
+        experiment: its name.
+        sweep: the name of the sweep that they are of; empty for all runs of the experiment.
+        runs: one row per run, named as by `mlflow.search_runs`: run_id, name, status, start_time (UTC),
+            artifact_uri, params.* and tags.* (text; of the tags TAGS), metrics.* (the last value).
+        epochs: one row per run and epoch: run_id, epoch (from 0), PER_EPOCH, and all other metrics val_*.
+    """
+
+    experiment: str
+    sweep: str
+    runs: pd.DataFrame
+    epochs: pd.DataFrame
+
+
+def load_runs(store: Store, sweep: str | None = None, experiment: str | None = None) -> LoadedRuns:
+    """Return the runs of a sweep, of an experiment, or, where neither is named, of the latest sweep.
+
+    Where no run belongs to a sweep, those of the experiment with the latest run.
+
+    Raises:
+        UserError: there is no such sweep or experiment (says which there are), or nothing at all; or the
+            server does not answer.
+    """
+    if store.uri.startswith("http"):
+        with store.errors():
+            return _from_server(store, sweep, experiment)
+    engine = create_engine(store.uri)
+    try:
+        with engine.connect() as connection:
+            if not inspect(connection).has_table("runs"):  # what a mistaken first command leaves
+                raise UserError(NOTHING)
+            return _from_database(connection, sweep, experiment)
+    finally:
+        engine.dispose()
+
+
+def _from_database(connection: Connection, sweep: str | None, experiment: str | None) -> LoadedRuns:
+    runs, tags, experiments = _TABLES["runs"].c, _TABLES["tags"].c, _TABLES["experiments"].c
+    is_sweep = tags.key == names.SWEEP
+    everything = pd.read_sql(
+        select(
+            runs.run_uuid.label("run_id"), runs.name, runs.status, runs.start_time, runs.artifact_uri,
+            runs.experiment_id, experiments.name.label("experiment"), tags.value.label("sweep"),
+        )
+        .select_from(_TABLES["runs"])
+        .join(_TABLES["experiments"], experiments.experiment_id == runs.experiment_id)
+        .outerjoin(_TABLES["tags"], (tags.run_uuid == runs.run_uuid) & is_sweep)
+        .where(runs.lifecycle_stage == "active", experiments.lifecycle_stage == "active"),
+        connection,
+    )  # fmt: skip
+    experiment, sweep, found = _choose(everything, sweep, experiment)
+    chosen = select(runs.run_uuid).where(runs.experiment_id == int(found["experiment_id"].iloc[0]))
+    if sweep:  # SQLite's LIKE takes a for A, so these may be a few more
+        carries = (" " + tags.value + " ").contains(f" {sweep} ", autoescape=True)
+        chosen = chosen.where(runs.run_uuid.in_(select(tags.run_uuid).where(is_sweep, carries)))
+    found["start_time"] = pd.to_datetime(found["start_time"], unit="ms", utc=True)
+    for prefix, kind in (("params", "params"), ("tags", "tags"), ("metrics", "latest_metrics")):
+        found = found.merge(_wide(connection, kind, prefix, chosen), on="run_id", how="left")
+    metrics = _TABLES["metrics"].c
+    read = or_(metrics.key.in_(PER_EPOCH), metrics.key.startswith(names.VAL, autoescape=True))
+    epochs = pd.read_sql(
+        select(metrics.run_uuid.label("run_id"), metrics.step.label("epoch"), metrics.key, metrics.value)
+        .where(metrics.run_uuid.in_(chosen), read, ~metrics.is_nan),
+        connection,
+    )  # fmt: skip
+    return LoadedRuns(experiment, sweep, found, _by_epoch(epochs))
+
+
+def _wide(connection: Connection, kind: str, prefix: str, chosen: Select) -> pd.DataFrame:
+    """Return one row per run and one column per key."""
+    keyed = _TABLES[kind].c
+    if kind == "tags":
+        used = or_(keyed.key.in_(TAGS), keyed.key.startswith(names.BETTER, autoescape=True))
+    else:  # what Keras makes of the optimizer's parameters is there once more, and not compared
+        used = ~keyed.key.startswith(names.KERAS_OPTIMIZER, autoescape=True)
+    if kind == "latest_metrics":
+        used &= ~keyed.is_nan  # which is stored as 0
+    rows = select(keyed.run_uuid.label("run_id"), keyed.key, keyed.value)
+    long = pd.read_sql(rows.where(keyed.run_uuid.in_(chosen), used), connection)
+    wide = long.pivot(index="run_id", columns="key", values="value").add_prefix(f"{prefix}.")
+    return wide.rename_axis(columns=None).reset_index()
+
+
+def _from_server(store: Store, sweep: str | None, experiment: str | None) -> LoadedRuns:
+    # There is no other way than a request for each run's epochs.
+    import mlflow
+
+    client = store.client
+    mlflow.set_tracking_uri(store.uri)  # another store's client may have been made since
+    titles = {found.experiment_id: found.name for found in client.search_experiments()}
+    runs = mlflow.search_runs(list(titles))
+    runs = runs.assign(experiment=runs["experiment_id"].map(titles), sweep=runs.get(f"tags.{names.SWEEP}"))
+    runs = runs.assign(name=runs.get(f"tags.{names.RUN_NAME}"))
+    experiment, sweep, found = _choose(runs, sweep, experiment)
+    own = [name.removeprefix("metrics.") for name in found if name.startswith("metrics.val_")]
+    rows = [
+        (run_id, metric.step, key, metric.value)
+        for run_id in found["run_id"]
+        for key in dict.fromkeys([*PER_EPOCH, *own])
+        for metric in client.get_metric_history(run_id, key)
+    ]
+    epochs = _by_epoch(pd.DataFrame(rows, columns=["run_id", "epoch", "key", "value"]))
+    return LoadedRuns(experiment, sweep, found, epochs)
+
+
+def _choose(runs: pd.DataFrame, sweep: str | None, experiment: str | None) -> tuple[str, str, pd.DataFrame]:
+    """Return the experiment, the sweep and the runs that are meant, less these two columns.
+
+    Args:
+        runs: all of the store, with experiment, start_time and sweep (the names it belongs to, or missing).
+        sweep: the wanted sweep's name.
+        experiment: the wanted experiment's name.
+    """
+    runs = runs[~runs["experiment"].str.endswith(names.REPORTS)].sort_values("start_time")
+    if runs.empty:
+        raise UserError(NOTHING)
+    swept = runs.assign(sweep=runs["sweep"].map(names.words)).explode("sweep").dropna(subset="sweep")
+    kind, name, there = ("experiment", experiment, runs) if experiment else ("sweep", sweep, swept)
+    if name:
+        known = list(there[kind].unique())
+        if name not in known:
+            those = f"There are: {few(known, 20)}" if known else f"There is no {kind} with runs"
+            raise UserError(f"there is no {kind} '{name}' with runs.{nearest(name, known)} {those}")
+        there = there[there[kind] == name]
+    elif there.empty:
+        kind, there = "experiment", runs
+    experiment, sweep = there["experiment"].iloc[-1], there["sweep"].iloc[-1] if kind == "sweep" else ""
+    meant = runs["sweep"].map(lambda tag: not sweep or sweep in names.words(tag))
+    found = runs[meant & (runs["experiment"] == experiment)]
+    return experiment, sweep, found.drop(columns=["experiment", "sweep"]).reset_index(drop=True)
+
+
+def _by_epoch(long: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per run and epoch of a table run_id, epoch, key, value; of two values the last."""
+    last = long.drop_duplicates(["run_id", "epoch", "key"], keep="last")
+    wide = last.pivot(index=["run_id", "epoch"], columns="key", values="value")
+    columns = dict.fromkeys([*PER_EPOCH, *wide.columns])
+    return wide.reindex(columns=list(columns)).rename_axis(columns=None).reset_index()

@@ -1,0 +1,8 @@
+"""What is learned: images with their labels, read from any source, checked and split.
+
+Nothing here needs TensorFlow or MLflow, so that bad data is refused before they are imported.
+"""
+
+from handwriting.data.dataset import Dataset, Split, dataset_digest, load_dataset
+
+__all__ = ["Dataset", "Split", "dataset_digest", "load_dataset"]

@@ -1,0 +1,10 @@
+"""The store: what a run is known by, what is stored of it, and which run a config is.
+
+`Store` and `names` answer at once and may be used from anywhere. `tracking.run` and `tracking.resume` import
+MLflow, which takes seconds, so those who need them import them where they do.
+"""
+
+from handwriting.tracking import names
+from handwriting.tracking.store import Store, default_uri
+
+__all__ = ["Store", "default_uri", "names"]

@@ -1,0 +1,134 @@
+"""Which run a config is: one that is finished, one that is live, one to go on with, or a new one."""
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import mlflow
+from filelock import Timeout
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+
+from handwriting.errors import UserError
+from handwriting.tracking import names
+from handwriting.tracking.identity import Identity, difference
+from handwriting.tracking.provenance import computing_tags
+from handwriting.tracking.store import Store
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the store has of a config, and the right to work on it while its lock is held.
+
+    Args:
+        run: the finished run, or the unfinished one to go on with; None for a new one.
+        repeats: the id of the newest run of the same config, for a forced one; else empty.
+    """
+
+    store: Store
+    experiment_id: str
+    identity: Identity
+    run: Run | None
+    repeats: str = ""
+
+    @property
+    def finished(self) -> bool:
+        """Tell whether there is nothing left to do."""
+        return self.run is not None and self.run.info.status == "FINISHED"
+
+    def keep(self, sweep: str) -> None:
+        """Leave a finished run as it is; let it belong to `sweep` too, unless that is empty."""
+        assert self.run is not None
+        name, run_id = self.run.info.run_name, self.run.info.run_id
+        log.info("%s  is finished already: run %s. force=true runs it again", name, run_id)
+        sweeps = names.joined(self.run.data.tags.get(names.SWEEP), sweep)
+        if sweeps:
+            self.store.client.set_tag(run_id, names.SWEEP, sweeps)
+
+
+@contextmanager
+def find_run(
+    store: Store, experiment: str, identity: Identity, force: bool = False, wait: bool = False
+) -> Iterator[Found]:
+    """Lock a config's run against other processes, and find out how far it is.
+
+    Args:
+        store: where it is looked for.
+        experiment: the name of its experiment.
+        identity: what it is known by.
+        force: start a new one, whatever there is.
+        wait: wait for another process that works on it, however long it takes.
+
+    Raises:
+        UserError: another process works on it, and `wait` is False.
+    """
+    experiment_id = store.open_experiment(experiment)
+    lock = store.lock_of(experiment_id, identity.fingerprint)
+    try:
+        # 2 s: to list runs, a process holds their locks for a moment.
+        lock.acquire(timeout=2)
+    except Timeout:
+        if not wait:
+            raise UserError(
+                f"the run with fingerprint {identity.fingerprint} is live in another process, and is left to "
+                "it. Wait for it, or end that process"
+            ) from None
+        log.info(
+            "waits for the run with fingerprint %s, which another process works on", identity.fingerprint
+        )
+        lock.acquire()
+    try:
+        yield _find(store, experiment_id, identity, force)
+    finally:
+        lock.release()
+
+
+def _find(store: Store, experiment_id: str, identity: Identity, force: bool) -> Found:
+    runs = _runs_with(experiment_id, names.FINGERPRINT, identity.fingerprint)
+    if force:
+        return Found(store, experiment_id, identity, None, repeats=runs[0].info.run_id if runs else "")
+    finished = [run for run in runs if run.info.status == "FINISHED"]
+    if finished:
+        return Found(store, experiment_id, identity, finished[0])
+    now = computing_tags()
+    for run in runs:
+        other = {key: run.data.tags.get(key) for key in now if run.data.tags.get(key) != now[key]}
+        if not other:
+            return Found(store, experiment_id, identity, run)
+        log.warning(
+            "run %s is not gone on with: it was made with %s; a new run is started", run.info.run_id, other
+        )
+    if not runs:
+        _say_what_other_code_did(store, experiment_id, identity)
+    return Found(store, experiment_id, identity, None)
+
+
+def _say_what_other_code_did(store: Store, experiment_id: str, identity: Identity) -> None:
+    """Name the newest run of the same setting by another code, and what differs in the code."""
+    for run in _runs_with(experiment_id, names.SETTING, identity.setting_digest)[:1]:
+        done = "skipped" if run.info.status == "FINISHED" else "gone on with"
+        try:
+            path = store.client.download_artifacts(run.info.run_id, names.CODE_FILE)
+            differs = difference(json.loads(Path(path).read_text()), identity.code)
+        except (MlflowException, OSError, ValueError):
+            differs = f"its {names.CODE_FILE} cannot be read"
+        log.warning(
+            "%s  run %s is not %s: the code differs in %s; a new run is started",
+            run.info.run_name, run.info.run_id, done, differs,
+        )  # fmt: skip
+
+
+def _runs_with(experiment_id: str, tag: str, value: str) -> list[Run]:
+    """Return the runs that have a tag, newest first."""
+    found = mlflow.search_runs(
+        [experiment_id],
+        filter_string=f"tags.{tag} = '{value}'",
+        order_by=["attributes.start_time DESC"],
+        output_format="list",
+    )
+    return list(found)

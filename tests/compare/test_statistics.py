@@ -1,0 +1,190 @@
+"""The statistics: against SciPy, by hand, and over simulated sweeps whose truth is known."""
+
+from collections.abc import Callable
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from handwriting.compare.statistics import holm, paired_difference, with_verdicts
+
+# Student 1908: hours of sleep gained by ten patients with one drug more than with the other.
+SLEEP = np.array([1.2, 2.4, 1.3, 1.3, 0.0, 1.0, 1.8, 0.8, 4.6, 1.4])
+SIMULATIONS = 1_000
+
+
+def rows_of(differences: np.ndarray) -> pd.DataFrame:
+    """Return one row for each column of differences, shape (seeds, comparisons)."""
+    return pd.DataFrame([paired_difference(column) for column in differences.T])
+
+
+def verdict_on(*differences: float) -> pd.Series:
+    return with_verdicts(rows_of(np.array(differences, dtype=float)[:, None])).iloc[0]
+
+
+def test_students_sleep_data_give_the_published_interval() -> None:
+    row = verdict_on(*SLEEP)
+    assert row["difference"] == pytest.approx(1.58)
+    assert (round(row["low"], 2), round(row["high"], 2)) == (0.70, 2.46)
+    assert (row["above"], row["tied"], row["below"]) == (9, 1, 0)
+    # Only all signs as they are, or all turned, are as far from 0, and the zero may have either sign.
+    assert row["p"] == 4 / 2**10
+    assert row["verdict"] == "better"
+
+
+@pytest.mark.parametrize("n", [2, 3, 6, 7, 10, 40])
+def test_the_interval_is_scipys(n: int) -> None:
+    rng = np.random.default_rng(n)
+    a, b = rng.normal(size=n), rng.normal(size=n)
+    low, high = stats.ttest_rel(b, a).confidence_interval(0.95)
+    row = verdict_on(*(b - a))
+    assert (row["low"], row["high"]) == pytest.approx((low, high))
+
+
+@pytest.mark.parametrize("n", [2, 5, 6, 9, 12])
+def test_the_sign_flip_test_counts_every_flip(n: int) -> None:
+    differences = np.random.default_rng(n).normal(0.5, size=n).round(6)
+    flips = np.array(list(product((1, -1), repeat=n))) @ differences
+    assert verdict_on(*differences)["p"] == pytest.approx(
+        np.mean(np.abs(flips) >= abs(differences.sum()) - 1e-12)
+    )
+
+
+def test_with_many_pairs_the_sign_flip_test_draws_flips_and_is_near_the_exact_value() -> None:
+    differences = np.random.default_rng(0).normal(0.35, size=31)
+    p = verdict_on(*differences)["p"]
+    assert p == verdict_on(*differences)["p"], "the same data give the same p"
+    # Exactly, in halves: the 2**31 sums' tail from two sorted lists.
+    left = np.array(list(product((1, -1), repeat=15))) @ differences[:15]
+    right = np.sort(np.array(list(product((1, -1), repeat=16))) @ differences[15:])
+    over = len(right) - np.searchsorted(right, abs(differences.sum()) - left - 1e-9)
+    exact = 2 * np.mean(over) / len(right)
+    assert p == pytest.approx(exact, abs=5 * np.sqrt(exact / 9_999))
+    assert 0 < verdict_on(*np.ones(100))["p"] <= 2 / 10_000, "a drawn p is never 0"
+
+
+def test_equal_steps_that_float32_makes_unequal_count_as_equal() -> None:
+    # Accuracies of 10,000 images: five steps up and one down.
+    a = np.array([0.9862, 0.9917, 0.9872, 0.9883, 0.9894, 0.9905], np.float32).astype(float)
+    b = np.array([0.9861, 0.9918, 0.9873, 0.9884, 0.9895, 0.9906], np.float32).astype(float)
+    assert len(set(np.abs(b - a))) > 1, "rounding would decide"
+    # Six of 64 flips turn one sign, one none; and their mirror images.
+    assert verdict_on(*(b - a))["p"] == 14 / 64
+    tie = verdict_on(1e-8)
+    assert (tie["above"], tie["tied"], tie["below"]) == (0, 1, 0)
+
+
+def test_below_six_pairs_it_is_too_few_seeds_to_tell_however_large_the_difference() -> None:
+    assert verdict_on(1, 1.1, 0.9, 1, 1)["verdict"] == "too few seeds to tell"
+    six = verdict_on(1, 1.1, 0.9, 1, 1, 1.2)
+    assert (six["verdict"], six["p"]) == ("better", 2 / 64)
+
+
+def test_better_takes_both_the_interval_and_the_test() -> None:
+    only_interval = verdict_on(10, 11, 9, 10, 12, 10, 11, -1)
+    assert only_interval["low"] > 0
+    assert only_interval["p"] < 0.05
+    # One large negative difference: few flips go further, yet the interval holds 0.
+    only_test = verdict_on(1, 1, 1, 1, 1, 1, 1, 40)
+    assert only_test["p"] < 0.05
+    assert only_test["low"] < 0
+    assert only_test["verdict"] == "no difference shown"
+
+
+def test_no_difference_at_all_is_no_difference_shown() -> None:
+    row = verdict_on(0, 0, 0, 0, 0, 0)
+    assert (row["low"], row["high"], row["p"], row["tied"]) == (0, 0, 1, 6)
+    assert row["verdict"] == "no difference shown"
+
+
+def test_one_pair_has_no_interval_and_none_has_no_mean() -> None:
+    row = verdict_on(0.5)
+    assert (row["n"], row["difference"], row["p"]) == (1, 0.5, 1)
+    assert np.isnan([row["low"], row["high"]]).all()
+    none = with_verdicts(rows_of(np.empty((0, 1)))).iloc[0]
+    assert none["n"] == 0
+    assert np.isnan(none["difference"])
+    assert none["verdict"] == "too few seeds to tell"
+
+
+def test_holms_correction_is_as_worked_out_by_hand() -> None:
+    # Sorted 0.01 0.02 0.03 0.04, times 4 3 2 1: 0.04 0.06 0.06 0.04, and never falling.
+    assert holm(np.array([0.03, 0.01, 0.04, 0.02])) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert holm(np.array([0.9, 0.8])) == pytest.approx([1.0, 1.0])
+
+
+def test_three_arms_need_seven_seeds() -> None:
+    rng = np.random.default_rng(0)
+    differences = rng.normal(1, 0.01, size=(7, 3))
+    six = with_verdicts(rows_of(differences[:6]))
+    assert set(six["verdict"]) == {"too few seeds to tell"}
+    assert six["p_holm"].to_list() == [3 * 2 / 64] * 3
+    assert set(six["needed"]) == {7}
+    assert set(with_verdicts(rows_of(differences))["verdict"]) == {"better"}
+    # Pairs that cannot be tested are not counted.
+    rows = [paired_difference(differences[:6, 0]), *[paired_difference(differences[:5, 1])] * 2]
+    assert with_verdicts(pd.DataFrame(rows))["p_holm"][0] == 2 / 64
+
+
+DRAWS: dict[str, Callable[[np.random.Generator, tuple[int, int]], np.ndarray]] = {
+    "normal": lambda rng, shape: rng.normal(size=shape),
+    "exponential": lambda rng, shape: rng.exponential(size=shape) - 1,
+    "lognormal": lambda rng, shape: rng.lognormal(size=shape) - np.exp(0.5),
+    "two lognormal arms": lambda rng, shape: rng.lognormal(size=shape) - rng.lognormal(size=shape),
+}
+
+
+def simulated(kind: str, n: int, times: int = SIMULATIONS) -> np.ndarray:
+    """Return differences of arms that do not differ in the mean, shape (n, times)."""
+    return DRAWS[kind](np.random.default_rng(n), (n, times))
+
+
+def said_better(differences: np.ndarray) -> float:
+    """Return the share of comparisons, each judged on its own, in which an arm is said to be better."""
+    rows = rows_of(differences)
+    verdicts = [with_verdicts(rows.iloc[[i]])["verdict"].iloc[0] for i in range(len(rows))]
+    return float(np.mean(np.array(verdicts) == "better"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "n", "times", "limit"),
+    [
+        ("normal", 6, SIMULATIONS, 0.05),
+        ("normal", 20, 300, 0.05),  # 10 ms each
+        # Two arms alike in all but chance differ symmetrically, however skewed each is.
+        ("two lognormal arms", 6, SIMULATIONS, 0.05),
+        # Skewed differences of mean 0 are not what the test assumes: chance alone gives either sign as often.
+        ("lognormal", 6, SIMULATIONS, 0.15),
+    ],
+)
+def test_better_is_said_of_equal_arms_in_at_most_five_in_a_hundred(
+    kind: str, n: int, times: int, limit: float
+) -> None:
+    said = said_better(simulated(kind, n, times))
+    print(f"better, of equal arms, {kind}, n = {n}: {said:.3f}")
+    assert said <= limit + 3 * np.sqrt(0.05 * 0.95 / times)
+
+
+@pytest.mark.parametrize("n", [6, 20])
+@pytest.mark.parametrize("kind", DRAWS)
+def test_the_interval_covers_the_truth_in_93_to_97_of_100(kind: str, n: int) -> None:
+    differences = simulated(kind, n)
+    # SciPy's, which is ours (above), all at once.
+    lows, highs = stats.ttest_1samp(differences, 0).confidence_interval(0.95)
+    covered = ((lows < 0) & (highs > 0)).mean()
+    print(f"interval covers the truth, {kind}, n = {n}: {covered:.3f}")
+    symmetric = kind in ("normal", "two lognormal arms")
+    low, high = (0.93, 0.97 if kind == "normal" else 1) if symmetric else (0.80, 0.93)  # else too narrow
+    assert low <= covered <= high
+
+
+@pytest.mark.parametrize("n", [6, 20])
+def test_a_true_difference_of_a_standard_deviation_is_found(n: int) -> None:
+    table = rows_of(np.random.default_rng(n).normal(1, size=(n, 300)))
+    # With six pairs p < 0.05 takes six of one sign. With twenty the test has the power of Student's t.
+    beyond = stats.nct(n - 1, np.sqrt(n)).sf(stats.t.ppf(0.975, n - 1))
+    power = stats.norm.cdf(1) ** 6 if n == 6 else beyond
+    assert ((table["p"] < 0.05) & (table["low"] > 0)).mean() == pytest.approx(power, abs=0.08)
+    assert not ((table["p"] < 0.05) & (table["high"] < 0)).any(), "never the wrong arm"

@@ -1,0 +1,74 @@
+"""A store: where it lies, what refuses it, who waits for whom."""
+
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conftest import Opened, runs_in
+from handwriting.config import TrackingConfig
+from handwriting.errors import UserError
+from handwriting.tracking import Store
+from handwriting.tracking.run import tracked_run
+
+
+def test_a_new_store_lets_readers_and_a_writer_work_side_by_side(tmp_path: Path) -> None:
+    Store(f"sqlite:///{tmp_path}/new/mlflow.db").open_experiment("first")
+    with closing(sqlite3.connect(tmp_path / "new/mlflow.db")) as database:
+        assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        places = database.execute("SELECT artifact_location FROM experiments WHERE name = 'first'").fetchall()
+    assert places == [(f"file://{tmp_path}/new/artifacts",)]
+
+
+def test_a_data_set_is_made_by_one_process_at_a_time(tracking: TrackingConfig, opened: Opened) -> None:
+    """MLflow looks whether it is there and then makes it: of two jobs of a first sweep, one failed."""
+    images, labels = np.zeros((1, 28, 28), np.uint8), np.zeros(1, np.int32)
+    held, made = threading.Event(), []
+
+    def make() -> None:
+        with opened[0].creating():
+            held.set()
+            time.sleep(1)
+            made.append("by another")
+
+    with tracked_run(*opened, "run", {}) as run:
+        threading.Thread(target=make).start()
+        held.wait()
+        run.log_dataset("mnist", "mnist.npz", images, labels, "0" * 64)
+        assert made, "it waits for whoever makes something"
+    (stored,) = runs_in(tracking)
+    assert stored.inputs is not None
+    assert [used.dataset.digest for used in stored.inputs.dataset_inputs] == ["0" * 16]
+
+
+def test_a_store_that_may_only_be_read_is_refused_and_left_as_it_was() -> None:
+    # Root may write everywhere, so as somebody else, who must be able to get at the folder.
+    code = (
+        "import os, sys; from handwriting.tracking import Store; "
+        "os.getuid() or os.setuid(65534); Store(sys.argv[1]).check()"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "mlflow.db"
+        Store(f"sqlite:///{path}").check()
+        before = path.read_bytes()
+        path.chmod(0o444)
+        Path(folder).chmod(0o555)
+        command = [sys.executable, "-c", code, f"sqlite:///{path}"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        Path(folder).chmod(0o755)
+        assert "cannot be written (attempt to write a readonly database). Make it writable" in done.stderr
+        assert path.read_bytes() == before
+
+
+def test_a_deleted_experiment_is_refused_with_the_way_out(tracking: TrackingConfig, opened: Opened) -> None:
+    store, experiment_id = opened
+    store.client.delete_experiment(experiment_id)
+    with pytest.raises(UserError, match=rf"was deleted\. Restore it .* -x {experiment_id}\), or"):
+        store.open_experiment(tracking.experiment_name)
