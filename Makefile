@@ -52,7 +52,7 @@ orphans: .venv/ready ## mark runs as KILLED whose process is gone
 	$(RUN) handwriting.orphans
 
 test: .venv/ready ## run the tests
-	$(RUN) pytest -n 2 --dist loadfile
+	$(RUN) pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 soak: .venv/ready ## kill N sweeps at random moments and compare them with the undisturbed one
 	.venv/bin/python tests/soak.py $(N)

@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import keras
 import mlflow
@@ -91,7 +92,9 @@ def train_run(
         log_setting(run, cfg, choices, model)
         run.log_text(json.dumps(found.identity.code, indent=1), names.CODE_FILE)
         run.log_code(git, found.identity.modules)
-        run.log_dataset(choices["data"], cfg.data.path, dataset.train.x, dataset.train.y, dataset.sha256)
+        run.log_dataset(
+            Path(cfg.data.path).stem, cfg.data.path, dataset.train.x, dataset.train.y, dataset.sha256
+        )
 
         # The epochs that are left.
         if saved:
