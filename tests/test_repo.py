@@ -1,5 +1,6 @@
 """What the repo says of itself holds."""
 
+import ast
 import importlib.util
 import re
 import shlex
@@ -13,7 +14,7 @@ MAKEFILE = (ROOT / "Makefile").read_text()
 TARGETS = set(re.findall(r"^([a-z][a-z-]*):(?!=)", MAKEFILE, re.MULTILINE))
 README = (ROOT / "README.md").read_text()
 CODE = "\n".join(re.findall(r"^```.*?^```|^ {4}.+$|`[^`\n]+`", README, re.DOTALL | re.MULTILINE))
-MODULES = sorted((ROOT / "src").rglob("*.py"))
+ROOMS = sorted(path.parent for path in (ROOT / "src" / "handwriting").glob("*/__init__.py"))
 
 
 def test_every_make_target_that_the_readme_names_exists() -> None:
@@ -53,10 +54,13 @@ def test_the_lock_file_has_hashes_and_no_address() -> None:
         assert lines[number + 1].startswith("    --hash=sha256:"), lines[number]
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_module_is_read_in_one_sitting(path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= 250
-    assert path.name != "utils.py"
+@pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.name)
+def test_a_room_says_what_it_is_for_and_has_its_tests(room: Path) -> None:
+    assert ast.get_docstring(ast.parse((room / "__init__.py").read_text()))
+    assert list((ROOT / "tests" / room.name).glob("test_*.py"))
+    for module in room.glob("*.py"):
+        assert ast.get_docstring(ast.parse(module.read_text())), module
+        assert module.stem not in ("utils", "helpers", "common", "misc"), "a name says what is in it"
 
 
 def test_git_keeps_the_stores_folder_and_ignores_what_is_in_it() -> None:

@@ -85,7 +85,7 @@ class Worker:
         # Spawned, not forked: a forked TensorFlow hangs.
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=work, args=(theirs, setting), daemon=True)
+        self.process = context.Process(target=do_jobs, args=(theirs, setting), daemon=True)
         self.process.start()
         theirs.close()  # so that its death is the end of the file here
         self.job: int | None = None
@@ -111,7 +111,7 @@ class Worker:
             return ended
 
 
-def work(connection: Connection, setting: Setting) -> None:
+def do_jobs(connection: Connection, setting: Setting) -> None:
     """Do the jobs that come through a connection, until it is closed."""
     setup_globals()
     version.setbase("1.3")
