@@ -74,7 +74,7 @@ def test_a_sweep_of_any_images_ends_in_its_report(tmp_path: Path, capsys: pytest
         labels = np.repeat(np.arange(47), each)
         noise = chance.integers(-30, 30, (len(labels), 32, 32, 3))
         arrays |= {f"x_{part}": (colors[labels][:, None, None] + noise).astype(np.uint8), f"y_{part}": labels}
-    np.savez(tmp_path / "colors.npz", **arrays)
+    np.savez(tmp_path / "colors.npz", allow_pickle=False, **arrays)
     made = [f"data.path={tmp_path}/colors.npz", "data.validation_size=94", "data.limit_train=null"]
     made += ["data.limit_test=null", "batch_size=64", "data.targets=[0.01]", "epochs=2"]
     runs = []

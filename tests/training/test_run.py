@@ -346,7 +346,7 @@ def test_digits_of_8_by_8_are_learned(request: pytest.FixtureRequest) -> None:
     assert run.data.metrics["val_accuracy"] > 0.85
     assert run.inputs
     (used,) = run.inputs.dataset_inputs
-    assert (used.dataset.name, used.dataset.digest) == ("digits8x8", dataset.sha256[:16])
+    assert (used.dataset.name, used.dataset.digest) == ("sklearn:digits", dataset.sha256[:16])
     assert "sklearn:digits" in used.dataset.source
 
 
