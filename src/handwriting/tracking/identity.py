@@ -30,13 +30,11 @@ class Identity:
         setting: the resolved config, less paths and tracking, with the digest of the data.
         code: of each file, the digest of each definition.
         modules: the files of the user's own among them, by name.
-        config: the whole resolved config, as one level.
     """
 
     setting: dict[str, Any]
     code: Code
     modules: Mapping[str, Path] = field(default_factory=dict)
-    config: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def setting_digest(self) -> str:
@@ -60,11 +58,11 @@ def identify(cfg: DictConfig, data_sha256: str) -> Identity:
     The number of threads is part of it, and the kernels too: both change the last bits, and training makes
     much of them (LOG.md).
     """
-    config = flatten(cfg)
-    without = ("data.path", "data.targets", "force")
-    setting = {
-        key: value for key, value in config.items() if key not in without and not key.startswith("tracking.")
-    } | {
+    setting = flatten(cfg)
+    for key in [*setting]:
+        if key in ("data.path", "data.targets", "force") or key.startswith("tracking."):
+            del setting[key]
+    setting |= {
         names.DATA: data_sha256,
         names.THREADS: cfg.threads or cores(),
         names.ONEDNN: os.environ["TF_ENABLE_ONEDNN_OPTS"],
@@ -72,7 +70,7 @@ def identify(cfg: DictConfig, data_sha256: str) -> Identity:
     # A number counts by its value: 1 is 1.0, as 1e-3 is 0.001.
     setting = {key: float(value) if type(value) is int else value for key, value in setting.items()}
     targets = tuple(sorted({part["_target_"] for _, part in parts(cfg)}))
-    return Identity(setting, code_of(targets), files_of(targets), config)
+    return Identity(setting, code_of(targets), files_of(targets))
 
 
 def digest(values: Any) -> str:
