@@ -3,21 +3,27 @@
 import hashlib
 import os
 import re
+import resource
 import struct
 import subprocess
 import sys
+import tracemalloc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
+from made_archives import GB, GOOD, Bomb, bomb, cheap_refusal, claim, write_archive
 from omegaconf import OmegaConf
 
 from handwriting import data
 from handwriting.config import ROOT, DataConfig
 from handwriting.data import Dataset, Split, dataset_digest, load_dataset
-from handwriting.data.dataset import digest_of
-from handwriting.data.sources import KEYS, NAMES
+from handwriting.data.dataset import _open, _read, digest_of
+from handwriting.data.sources import KEYS, NAMES, signature
 from handwriting.errors import UserError
 
 MNIST = Path(data.__file__).with_name("mnist.npz")
@@ -159,18 +165,24 @@ def test_the_digest_does_not_depend_on_how_the_file_is_packed(tmp_path: Path, ev
     assert load_dataset(right, seed=0).sha256 == everything.sha256
 
 
+def test_the_digest_does_not_depend_on_the_order_in_memory_and_takes_no_copy() -> None:
+    x = np.random.default_rng(0).integers(0, 256, (5000, 32, 32), np.uint8)
+    images = {"x_train": x, "y_train": np.arange(5000), "x_test": x, "y_test": np.arange(5000)}
+    turned = {key: np.asfortranarray(array) for key, array in images.items()}
+    tracemalloc.start()
+    try:
+        assert digest_of(turned) == digest_of(images)
+        assert tracemalloc.get_traced_memory()[1] < x.nbytes / 10
+    finally:
+        tracemalloc.stop()
+
+
 # Any images
 
 
 def write(path: Path, **changes: Any) -> None:
     """Write a small file of the right layout, with some arrays changed or, for None, left out."""
-    good = {
-        "x_train": np.zeros((40, 28, 28), np.uint8),
-        "y_train": np.arange(40, dtype=np.uint8) % 10,
-        "x_test": np.zeros((10, 28, 28), np.uint8),
-        "y_test": np.arange(10, dtype=np.uint8),
-    }
-    np.savez(path, **{key: value for key, value in (good | changes).items() if value is not None})
+    np.savez(path, **{key: value for key, value in (GOOD | changes).items() if value is not None})
 
 
 def test_any_file_of_the_same_layout_is_taken(tmp_path: Path) -> None:
@@ -218,11 +230,19 @@ def changing(tmp_path: Path) -> Path:
 
 def test_an_unchanged_file_is_read_once(changing: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = load_dataset(config(changing, validation_size=10), seed=0)
-    monkeypatch.setattr("handwriting.data.dataset.read_arrays", None)
+    monkeypatch.setattr("handwriting.data.dataset.open_arrays", None)
     again = load_dataset(config(changing, validation_size=12), seed=1)
     assert (first.sha256, len(again.validation)) == (again.sha256, 12)
     with pytest.raises(ValueError, match="read-only"):
         again.test.x[0] = 1
+
+
+def test_a_file_that_changes_between_its_labels_and_its_images_is_not_taken(changing: Path) -> None:
+    signed = signature(str(changing))
+    _open(str(changing), signed)
+    write(changing, x_train=np.ones((40, 28, 28), np.uint8), y_train=np.arange(40)[::-1] % 10)
+    with pytest.raises(UserError, match=rf"^{changing}: it changed while it was read\. "):
+        _read(str(changing), signed)
 
 
 def test_a_changed_file_is_read_anew(changing: Path) -> None:
@@ -332,3 +352,115 @@ def test_what_the_source_cannot_give_is_refused(changes: dict[str, Any], message
     for ask in (dataset_digest, lambda cfg: load_dataset(cfg, seed=0)):
         with pytest.raises(UserError, match=message):
             ask(config(**changes))
+
+
+# What it costs to refuse
+
+MANY = (2 * GB // 1024, 32, 32)  # 2 GB of uint8
+FEW = np.zeros((10, 32, 32), np.uint8)
+NUMBERS = np.arange(MANY[0]) % 10
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"x_train": bomb("u1", MANY), "x_test": FEW},
+         "y_train must be whole numbers of shape (2097152,), one for each image. "
+         "Received: uint8 of shape (40,)"),
+        ({"x_train": bomb("u1", MANY, fortran_order=True), "x_test": FEW},
+         "y_train must be whole numbers of shape (2097152,), one for each image. "
+         "Received: uint8 of shape (40,)"),
+        ({"x_train": bomb("u1", MANY), "x_test": FEW, "y_train": NUMBERS.astype(np.float32)},
+         "y_train must be whole numbers of shape (2097152,), one for each image. Received: float32 of "),
+        ({"x_train": bomb("u1", MANY), "x_test": FEW, "y_train": (NUMBERS + 1).astype(np.uint8)},
+         "y_train must hold labels from 0 to 9, as y_train has 10 different ones. Received: 10 at 9"),
+        ({"x_train": bomb("u1", MANY), "y_train": NUMBERS.astype(np.uint8)},
+         "x_test must be like x_train, uint8 of shape (n, 32, 32). Received: uint8 of shape (10, 28, 28)"),
+        ({"x_train": bomb("i8", (GB // 4096, 32, 32)), "x_test": FEW},
+         "Received: int64 of shape (262144, 32, 32)"),
+        ({"x_test": bomb("u1", (2 * GB // 784, 28, 28))},
+         "y_test must be whole numbers of shape (2739137,), one for each image. "),
+        ({"y_train": bomb("u1", (2 * GB,))},
+         "y_train must be whole numbers of shape (40,), one for each image. "
+         "Received: uint8 of shape (2147483648,)"),
+        ({"y_test": bomb("i8", (10, GB // 40))}, "Received: int64 of shape (10, 26843545)"),
+        ({NAMES: bomb("<U50000000", (10,))},
+         "class_names must be 10 texts of at most 1000 characters. Received: <U50000000 of shape (10,)"),
+        ({"x_train": Bomb(b"\x93NUMPY\x02\x00" + struct.pack("<I", 2 * GB - 12), 2 * GB - 12)},
+         "not a whole .npz file with x_train, y_train, x_test, y_test (EOF: reading array header, "),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
+)  # fmt: skip
+def test_two_gigabytes_are_refused_by_their_headers_and_labels(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    path = tmp_path / "bomb.npz"
+    write_archive(path, **changes)
+    assert path.stat().st_size < 25e6
+    said = cheap_refusal(path)
+    assert said.startswith(f"{path}: ")
+    assert message in said
+
+
+def test_sizes_that_the_labels_tell_are_refused_before_an_image_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "many.npz"
+    write_archive(path, x_train=bomb("u1", MANY), x_test=FEW, y_train=NUMBERS.astype(np.uint8))
+    assert cheap_refusal(path, validation_size=3_000_000).startswith(
+        "data.validation_size must be at most 2097142: "
+    )
+
+
+def test_floats_up_to_255_are_refused_without_a_list_of_them_all(tmp_path: Path) -> None:
+    x = np.full((4000, 28, 28), 255, np.float32)
+    x[0] = 0.5
+    write(tmp_path / "bad.npz", x_train=x, x_test=TEST, y_train=np.arange(4000) % 10)
+    message = cheap_refusal(tmp_path / "bad.npz")  # with the images themselves, 13 MB, in memory
+    assert message.endswith("x_train must be from 0 to 1, as it is float32. Received: 255.0 in image 1")
+
+
+@pytest.mark.parametrize("dtype", ["u1", "f8"])
+def test_what_does_not_fit_into_the_free_memory_is_refused(tmp_path: Path, dtype: str) -> None:
+    path, n = tmp_path / "huge.npz", psutil.virtual_memory().total // 784 * 2
+    write_archive(
+        path,
+        x_train=claim(dtype, (n, 28, 28)),
+        y_train=claim("u1", (n,)),
+        x_test=np.zeros((10, 28, 28), dtype),
+    )
+    said = re.fullmatch(
+        rf"{path}: takes ([\d,]+\.\d\d) GB of memory, and [\d,]+\.\d\d GB are free\. "
+        "Use fewer or smaller images",
+        cheap_refusal(path),
+    )
+    assert said
+    values = {"u1": 784, "f8": 784 * (8 + 4)}[dtype]  # as stored, and as float32
+    assert float(said[1].replace(",", "")) == pytest.approx(n * (values + 1 + 4) / 1e9, rel=0.01)
+
+
+@contextmanager
+def memory_limit(more: int) -> Iterator[None]:
+    """Allow this process so many bytes more than it has."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (psutil.Process().memory_info().vms + more, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+def test_what_does_not_fit_into_a_limit_of_the_process_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "large.npz"
+    write_archive(path, x_train=bomb("u1", MANY), x_test=FEW, y_train=NUMBERS.astype(np.uint8))
+    said = rf"^{path}: takes 2\.16 GB of memory, more than this process may have \(ulimit -v\)\. Use fewer "
+    with memory_limit(200_000_000), pytest.raises(UserError, match=said):
+        dataset_digest(config(path, validation_size=10))
+
+
+def test_a_split_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "large.npz"
+    x, y = np.zeros((100_000, 32, 32), np.uint8), np.arange(100_000) % 10
+    np.savez_compressed(path, x_train=x, y_train=y, x_test=FEW, y_test=y[:10])
+    load_dataset(config(path), seed=0)  # now all is in memory, but for the copies that a split makes
+    said = "takes 0.10 GB of memory, more than this process may have"
+    with memory_limit(20_000_000), pytest.raises(UserError, match=said):
+        load_dataset(config(path), seed=0)

@@ -1,19 +1,30 @@
 """The three kinds of source: .npz files that are whole, folders of pictures, scikit-learn's digits."""
 
+import os
+import socket
+import struct
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
+from made_archives import GOOD, Claim, at_once, cheap_refusal, header, npy, write_archive
 from PIL import Image
 
 from handwriting import data
 from handwriting.config import DataConfig
 from handwriting.data import dataset_digest, load_dataset
-from handwriting.data.sources import read_arrays
+from handwriting.data.sources import open_arrays
 from handwriting.errors import UserError
 
 MNIST = Path(data.__file__).with_name("mnist.npz")
+
+
+def read_arrays(path: str) -> dict[str, np.ndarray]:
+    return {key: stored.read() for key, stored in open_arrays(path).items()}
 
 
 def refusal(path: Path) -> str:
@@ -56,6 +67,142 @@ def test_a_source_that_is_not_there_is_refused(path: str) -> None:
     assert refusal(Path(path)) == (
         f"data.path must name an .npz file, a folder of pictures or sklearn:digits; there is none at {path}"
     )
+
+
+TERA = 10**12
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"x_train": header("u1", (TERA, 28, 28)) + bytes(784)},
+         "x_train.npy has 912 bytes, where its header states 784000000000128"),
+        ({"x_train": header("u1", (-40, 28, 28)) + bytes(40 * 784)},
+         "x_train.npy has 31488 bytes, where its header states -31232"),
+        ({"y_test": npy(np.arange(10)) + b"more"}, "y_test.npy has 212 bytes, where its header states 208"),
+        ({"y_test": npy(np.arange(10))[:-1]}, "y_test.npy has 207 bytes, where its header states 208"),
+        ({"x_train": Claim(npy(GOOD["x_train"]), 20_000)},
+         "x_train.npy has 20000 bytes, where its header states 31488"),
+        ({"x_train": Claim(npy(GOOD["x_train"]), 784)}, "Bad CRC-32 for file 'x_train.npy'"),
+        ({"x_train": Claim(header("u1", (40, 28, 28)), 128 + 40 * 784)}, "EOF"),
+        ({"x_test": npy(np.array([None] * 10))}, "x_test.npy holds Python objects"),
+        ({"x_test": b"no array"}, "the magic string is not correct"),
+        ({"x_test": b"\x93NUMPY\x01\x00" + struct.pack("<H", 9000) + b"-" * 9000}, "("),
+        ({"x_test": b"\x93NUMPY\x01\x00" + struct.pack("<H", 9000) + b"[" * 9000}, "("),
+    ],
+)  # fmt: skip
+def test_a_header_that_its_member_does_not_bear_out_is_refused(
+    tmp_path: Path, changes: dict[str, Any], reason: str
+) -> None:
+    path = tmp_path / "false.npz"
+    write_archive(path, **changes)
+    message = cheap_refusal(path)
+    assert message.startswith(f"{path}: not a whole .npz file with x_train, y_train, x_test, y_test (")
+    assert reason in message
+
+
+def test_a_method_that_unpacks_gigabytes_at_once_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bzip2.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_BZIP2) as archive:
+        for key, array in GOOD.items():
+            archive.writestr(f"{key}.npy", npy(array))
+    assert cheap_refusal(path) == (
+        f"{path}: x_train.npy must be packed as numpy.savez or numpy.savez_compressed packs it"
+    )
+
+
+def test_an_encrypted_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "secret.npz"
+    write_archive(path)
+    content = bytearray(path.read_bytes())
+    content[content.rindex(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(content)
+    assert "(File 'y_test.npy' is encrypted, password required for extraction)" in cheap_refusal(path)
+
+
+def test_an_archive_of_pictures_is_refused_with_its_first_names(tmp_path: Path) -> None:
+    path = tmp_path / "pictures.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(12):
+            archive.writestr(f"{number:02}.png", b"")
+    names = ", ".join(f"{number:02}.png" for number in range(10))
+    assert cheap_refusal(path).endswith(f"Received: {names} and 2 more")
+
+
+def test_a_list_of_names_of_megabytes_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "names.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(200):
+            archive.writestr(f"{number:060000}", b"")
+    assert cheap_refusal(path) == (
+        f"{path}: an .npz file holds a few arrays. This has a list of 12,009,200 bytes"
+    )
+
+
+# What is no file
+
+
+def place(path: Path, kind: str) -> None:
+    """Put something there that is no file, or a link to it."""
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "link to a pipe":
+        os.mkfifo(path.with_name(".pipe"))
+        path.symlink_to(".pipe")
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        with socket.socket(socket.AF_UNIX) as opened:
+            opened.bind(os.path.relpath(path))  # at most 108 bytes
+
+
+NO_FILES = ["pipe", "link to a pipe", "device", "socket"]
+
+
+@pytest.mark.parametrize("kind", NO_FILES)
+def test_a_source_that_is_no_file_is_not_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    place(tmp_path / "data.npz", kind)
+    assert cheap_refusal(tmp_path / "data.npz") == (
+        "data.path must name an .npz file, a folder of pictures or sklearn:digits; "
+        f"{tmp_path}/data.npz is a pipe, a socket or a device"
+    )
+
+
+@pytest.mark.parametrize("kind", NO_FILES)
+def test_a_picture_that_is_no_file_is_not_opened(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.chdir(folder)
+    path = folder / "train" / "cat" / "0.jpg"
+    place(path, kind)
+    assert cheap_refusal(folder) == (
+        f"{path}: cat/ must hold PNG, JPEG or BMP pictures and nothing else. Take it out"
+    )
+
+
+@pytest.mark.parametrize("kind", NO_FILES)
+def test_a_class_or_a_part_that_is_no_folder_is_not_opened(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.chdir(folder)
+    place(folder / "train" / "cow", kind)
+    assert cheap_refusal(folder) == (
+        f"{folder}/train/cow: train/ must hold a folder for each class and nothing else. Take it out"
+    )
+    (folder / "train").rename(folder / "elsewhere")
+    place(folder / "train", kind)
+    assert cheap_refusal(folder).startswith(f"{folder}/train: there is no such folder. ")
+
+
+def test_links_in_circles_beside_the_pictures_are_not_followed(folder: Path) -> None:
+    (folder / "more").mkdir()
+    for name in ("one", "two"):
+        (folder / "more" / name).symlink_to(folder)
+    with at_once():
+        assert dataset_digest(DataConfig(path=str(folder), validation_size=4))
 
 
 # Folders
@@ -207,6 +354,53 @@ def test_a_folder_without_one_of_its_parts_is_refused(folder: Path, part: str) -
     )
     (folder / part).mkdir()
     assert refusal(folder) == f"{folder}/{part}: must hold a folder for each class. Received: an empty folder"
+
+
+# Pictures that are too large
+
+
+def save_header(path: Path, width: int, height: int) -> None:
+    """Write the beginning of a picture in colour, which says its size; nothing can be read of the rest."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+        )
+
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">2I5B", width, height, 8, 2, 0, 0, 0))
+        + chunk(b"IDAT", zlib.compress(b""))
+        + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize("width", [9_500, 14_000])  # beyond which Pillow warns, and beyond which it refuses
+def test_a_picture_beyond_pillows_limit_is_refused(folder: Path, width: int) -> None:
+    path = folder / "train" / "cat" / "0.png"
+    save_header(path, width, width)
+    assert cheap_refusal(folder, validation_size=4).startswith(
+        f"{path}: too large a picture (Image size ({width**2} pixels) exceeds limit of "
+    )
+
+
+def test_a_picture_of_another_size_is_refused_before_it_is_unpacked(folder: Path) -> None:
+    path = folder / "train" / "dog" / "3.png"
+    save_header(path, 9_000, 9_000)
+    assert cheap_refusal(folder, validation_size=4) == (
+        f"{path}: all pictures must be of one size, all grey or all in colour. Received: 9000 x 9000 pixels "
+        f"in colour, where {folder}/train/cat/0.png has 8 x 6 pixels in grey"
+    )
+
+
+def test_more_pictures_than_fit_into_the_free_memory_are_refused(folder: Path) -> None:
+    first = folder / "train" / "cat" / "0.png"
+    save_header(first, 9_000, 9_000)
+    for number in range(psutil.virtual_memory().total // (3 * 9_000**2) + 1):
+        (folder / "train" / "cat" / f"link{number}.png").symlink_to(first)
+    message = cheap_refusal(folder, validation_size=4)
+    assert message.startswith(f"{folder}: takes ")
+    assert message.endswith(" GB are free. Use fewer or smaller images")
 
 
 # scikit-learn's digits
