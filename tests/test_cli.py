@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from conftest import CONF, SMALL, runs_in
-from handwriting.config import TrackingConfig, compose, cores
+from handwriting.config import ROOT, TrackingConfig, compose, cores
 from handwriting.tracking import Store
 
 OPTIMIZERS = ", ".join(sorted(path.stem for path in (CONF / "optimizer").glob("*.yaml")))
@@ -50,6 +51,12 @@ MISTAKES = {
     "seed": r"seed: not in Hydra's grammar",
     "~epochs": r"epochs has no value\. Give one: epochs=VALUE",
     "optimizer=adam,sgd": r"Ambiguous value for argument 'optimizer=adam,sgd'",
+    # kinds, as a group's file has them
+    "optimizer=sgd optimizer.nesterov=yess": r"optimizer\.nesterov must be true or false, as in conf/o",
+    "model=small_cnn model.mean=grey": r"model\.mean must be a number, as in conf/model/small_cnn\.yaml\.",
+    "model=mlp model.units=abc": r"model\.units must be at least 1\. Received: abc$",
+    "start=after_rmsprop start.optimizer.centered=maybe": r"start\.optimizer\.centered must be true or false",
+    "--config-dir={tmp}/conf optimizer=mine optimizer.use_ema=1": r"optimizer\.use_ema must be .*mine\.yaml",
     # ranges
     "epochs=0": r"epochs must be at least 1\. Received: 0$",
     "batch_size=-3": r"batch_size must be at least 1\. Received: -3$",
@@ -64,6 +71,10 @@ MISTAKES = {
     "model._target_=mymodels.tiny": r"model\._target_: there is no module 'mymodels', neither in the current",
     "optimizer._target_=keras.optimizers.Adma": r"optimizer\._target_: keras\.optimizers has no 'Adma'\. Did",
     "metrics=[{_target_:keras.metrics.F2}]": r"metrics\[0\]\._target_: keras\.metrics has no 'F2'",
+    "optimizer._target_=os.system": r"optimizer\._target_: Hydra refuses os\.system: Target 'os\.system' is",
+    "model._target_=builtins.eval": r"model\._target_: Hydra refuses builtins\.eval: Target '",
+    "callbacks=[{_target_:subprocess.Popen}]": r"callbacks\[0\]\._target_: Hydra refuses subprocess\.Popen: ",
+    "model=mlp +model.inner={_target_:os.remove}": r"model\.inner\._target_: Hydra refuses os\.remove: .*OVE",
     # stores
     "tracking.uri=./mlruns hydra.run.dir={tmp}/job": r"tracking\.uri must be .* Received: \./mlruns$",
     "tracking.uri=sqlite:///{tmp}/text": r"the store {tmp}/text cannot be written .* tracking\.uri=sqlite:",
@@ -72,6 +83,10 @@ MISTAKES = {
     # a sweep: before its first job
     "-m optimizer=adam,adm": r"optimizer=adm: there is no such file .* Did you mean 'adam'\?",
     "-m epochs=1,0": r"epochs must be at least 1\. Received: 0$",
+    "-m optimizer=adam optimizer.amsgrad=true,1.5": r"optimizer\.amsgrad must be true or false, .*: 1\.5$",
+    "-m --config-dir={tmp}/conf experiment=wrong": r"optimizer\.use_ema must be true or false, .*: maybe$",
+    "-m model=mlp model.units=5,abc": r"model\.units must be at least 1\. Received: abc$",
+    "-m optimizer._target_=keras.optimizers.SGD,os.system": r"optimizer\._target_: Hydra refuses os\.system",
     "-m data.path=/nowhere.npz seed=0,1": r"data\.path must name an \.npz file",
     "-m tracking.uri=sqlite:///{tmp}/text/mlflow.db seed=0,1": r"the store {tmp}/text/mlflow\.db cannot be",
 }
@@ -90,6 +105,13 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, subprocess.Co
     """Make each mistake in a process of its own, with as many at once as there are cores."""
     folder = tmp_path_factory.mktemp("mistakes")
     (folder / "text").write_text("neither images nor a database")
+    for name, text in {
+        "optimizer/mine": "_target_: keras.optimizers.SGD\nlearning_rate: 0.1\nuse_ema: false\n",
+        "experiment/wrong": "# @package _global_\ndefaults: [override /optimizer: mine]\n"
+        "optimizer: {use_ema: maybe}\n",
+    }.items():
+        (folder / "conf" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "conf" / f"{name}.yaml").write_text(text)
 
     def answer(overrides: str) -> subprocess.CompletedProcess[str]:
         return run("-c", WITHOUT_SLOW_IMPORTS, *overrides.replace("{tmp}", str(folder)).split())
@@ -121,6 +143,22 @@ def test_an_error_shows_no_password(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "tracking.uri must be" in done.stderr
     assert "geheim" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["train", "report", "ui", "orphans"])
+def test_a_copied_checkout_does_not_run_the_code_of_the_other_on_its_store(
+    tmp_path: Path, command: str
+) -> None:
+    """A .venv that is copied with it has the other's path."""
+    shutil.copytree(ROOT / "src" / "handwriting", tmp_path / "src" / "handwriting")
+    done = subprocess.run(
+        [sys.executable, "-m", f"handwriting.{command}"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"error: this folder is a checkout, and the code that runs is that of another one, {ROOT}. "
+        "make setup builds this one's own .venv\n"
+    )
 
 
 def test_help_lists_groups_and_keys_without_slow_imports() -> None:

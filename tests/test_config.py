@@ -9,7 +9,7 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from conftest import CONF, jobs_of
-from handwriting.config import _RANGES, check_config, compose
+from handwriting.config import RANGES, check_config, compose
 from handwriting.errors import UserError
 
 # A new file is tested the day it is added.
@@ -95,7 +95,7 @@ def default_with(key: str, value: object) -> DictConfig:
 
 
 def test_every_range_is_tested() -> None:
-    assert set(OUTSIDE_AND_INSIDE) == set(_RANGES)
+    assert set(OUTSIDE_AND_INSIDE) == set(RANGES)
 
 
 @pytest.mark.parametrize(
@@ -134,6 +134,11 @@ def test_a_value_at_the_edge_of_its_range_is_accepted(key: str, value: object) -
         ("metrics=[{_target_: keras.metrics.F1Score, better: up}]", r"^metrics\[0\]\.better must be more or"),
         ("model._target_=keras.Modle", r"^model\._target_: keras has no 'Modle'\. Did you mean 'Model'\?"),
         ("start=after_rmsprop start.optimizer.rho=1", r"^start\.optimizer\.rho must be from 0 to below 1"),
+        (
+            "callbacks=[{_target_: keras.callbacks.EarlyStopping, monitor: [{_target_: os.system}]}]",
+            r"^callbacks\[0\]\.monitor\[0\]\._target_: Hydra refuses os\.system: ",
+        ),
+        ("+optimizer.inner={_target_:3}", r"^optimizer\.inner\._target_ must name a .* Received: 3$"),
     ],
 )
 def test_what_no_schema_sees_is_refused_too(override: str, message: str) -> None:
@@ -141,6 +146,10 @@ def test_what_no_schema_sees_is_refused_too(override: str, message: str) -> None
     cfg = compose(*words)
     with pytest.raises(UserError, match=message):
         check_config(cfg)
+
+
+def test_a_target_that_hydra_does_not_call_is_not_looked_at() -> None:
+    check_config(compose("+optimizer._recursive_=false", "+optimizer.told={_target_: nobodys.module}"))
 
 
 def test_importing_the_command_imports_neither_tensorflow_nor_mlflow() -> None:

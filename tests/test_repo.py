@@ -4,6 +4,7 @@ import ast
 import importlib.util
 import re
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -42,6 +43,26 @@ def test_every_make_target_has_a_help_text_and_is_phony() -> None:
         ["make", "--no-print-directory", "help"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
     assert {line.split()[1] for line in shown.splitlines()} == TARGETS
+
+
+def test_a_checkout_that_was_moved_or_copied_gets_a_venv_of_its_own(tmp_path: Path) -> None:
+    """A .venv has its own path in its scripts, and the checkout's as that of the package."""
+    checkout = tmp_path / 'my "clone"\'s'
+    (checkout / ".venv").mkdir(parents=True)
+    for name in ("Makefile", "requirements.lock"):
+        shutil.copy(ROOT / name, checkout)
+    (checkout / ".venv" / "ready").write_text(f"{checkout}\n")
+
+    def would_do() -> str:
+        command = ["make", "--dry-run", "setup"]
+        return subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=True).stdout
+
+    assert "pip" not in would_do()
+    checkout = checkout.rename(tmp_path / "moved")
+    assert "rm -rf .venv\n" in would_do()
+    assert "pip install" in would_do()
+    (checkout / ".venv" / "ready").write_text(f"{checkout}\n")
+    assert "pip" not in would_do()
 
 
 def test_the_lock_file_has_hashes_and_no_address() -> None:

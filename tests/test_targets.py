@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import hydra
 import pytest
 
 from handwriting.errors import UserError
@@ -67,6 +68,31 @@ def test_what_is_wrong_is_said_in_one_line(mine: Path, target: str, said: str) -
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not {"mymodels", "torn", "mypackage"} & (set(sys.modules) - loaded), "it was not imported"
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "os.system", "posix.system", "os.execv", "os.remove", "subprocess.Popen", "builtins.eval",
+        "builtins.exec", "shutil.rmtree", "yaml.unsafe_load",
+        "mymodels.tiny.__globals__", "hydra._internal.utils._locate",
+    ],
+)  # fmt: skip
+def test_what_hydra_refuses_to_call_is_refused_in_its_words(mine: Path, target: str) -> None:
+    with pytest.raises(hydra.errors.InstantiationException) as hydras:
+        hydra.utils.instantiate({"_target_": target})
+    with pytest.raises(UserError) as caught:
+        check_target("model._target_", target)
+    assert (
+        str(caught.value) == f"model._target_: Hydra refuses {target}: {' '.join(str(hydras.value).split())}"
+    )
+
+
+def test_what_hydra_is_told_to_allow_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HYDRA_INSTANTIATE_ALLOWLIST_OVERRIDE", "os.getpid:os.remove")
+    check_target("model._target_", "os.remove")
+    with pytest.raises(UserError, match=r"Hydra refuses os\.rename: .*ALLOWLIST_OVERRIDE=os\.rename"):
+        check_target("model._target_", "os.rename")
 
 
 def test_modules_that_a_users_module_imports_are_the_users_too(mine: Path) -> None:

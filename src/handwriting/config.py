@@ -102,7 +102,7 @@ def compose(*overrides: str) -> DictConfig:
 
 
 # Ranges by key: (what is right, test). Keys of `optimizer` are looked at where they are present.
-_RANGES: dict[str, tuple[str, Any]] = {
+RANGES: dict[str, tuple[str, Any]] = {
     "batch_size": ("at least 1", lambda x: x >= 1),
     "epochs": ("at least 1", lambda x: x >= 1),
     "label_smoothing": ("from 0 to below 1", lambda x: 0 <= x < 1),
@@ -138,7 +138,7 @@ def check_config(cfg: DictConfig) -> None:
     _check_keys(cfg)
     values = flatten(cfg)
     for key, value in values.items():
-        right, test = _RANGES.get(key.removeprefix("start."), ("", None))
+        right, test = RANGES.get(key.removeprefix("start."), ("", None))
         if test is None:
             continue
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -147,7 +147,10 @@ def check_config(cfg: DictConfig) -> None:
     for key, part in parts(cfg):
         if not isinstance(part, dict) or not isinstance(part.get("_target_"), str):
             raise UserError(f"{key}._target_ must name a function or class. Received: none")
-        check_target(f"{key}._target_", part["_target_"])
+        for place, target in called(key, part):
+            if not isinstance(target, str):
+                raise UserError(f"{place} must name a function or class. Received: {target}")
+            check_target(place, target)
         if key.endswith("optimizer") and "learning_rate" not in part:
             raise UserError(f"{key}.learning_rate has no value. Give one: +{key}.learning_rate=0.001")
         if key.startswith("metrics") and part.get("better", "more") not in ("more", "less"):
@@ -178,6 +181,19 @@ def _check_keys(cfg: DictConfig) -> None:
     missing = sorted(OmegaConf.missing_keys(cfg))
     if missing:
         raise UserError(f"{missing[0]} has no value. Give one: {missing[0]}=VALUE")
+
+
+def called(key: str, node: Any) -> Iterator[tuple[str, Any]]:
+    """Yield each `_target_` that Hydra calls to make a part, with its key."""
+    if isinstance(node, list):
+        for place, item in enumerate(node):
+            yield from called(f"{key}[{place}]", item)
+    elif isinstance(node, dict):
+        if "_target_" in node:
+            yield f"{key}._target_", node["_target_"]
+        if node.get("_recursive_", True):
+            for name, value in node.items():
+                yield from called(f"{key}.{name}", value)
 
 
 def parts(cfg: DictConfig) -> Iterator[tuple[str, Any]]:

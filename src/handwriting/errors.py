@@ -47,8 +47,10 @@ def explain(error: BaseException, known_keys: Callable[[], Iterable[str]] = tupl
         return f"a group takes the name of a member: GROUP=MEMBER ({error})"
     if isinstance(error, OverrideParseException):
         return f"{error.override}: not in Hydra's grammar ({str(error).partition(chr(10))[0]})"
-    if isinstance(error, OSError) and error.filename:
-        return f"{error.filename} cannot be used: {error.strerror}. Free it, or name another place"
+    # A log file that cannot be opened is a ValueError of logging's.
+    of_system = error.__cause__ if isinstance(error, ValueError) else error
+    if isinstance(of_system, OSError) and of_system.filename:
+        return f"{of_system.filename} cannot be used: {of_system.strerror}. Free it, or name another place"
     if not isinstance(error, HydraException | OmegaConfBaseException):
         return None
     cause = error.__cause__

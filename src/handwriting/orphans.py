@@ -5,6 +5,7 @@ import platform
 import sys
 from typing import TYPE_CHECKING
 
+from handwriting import terminal
 from handwriting.errors import UserError
 from handwriting.tracking import Store, default_uri, names
 
@@ -14,10 +15,13 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Mark them, and name each."""
+    terminal.survive()
     parser = argparse.ArgumentParser(prog="python -m handwriting.orphans", description=__doc__)
-    parser.add_argument("--uri", default=default_uri())
+    parser.add_argument(
+        "--uri", help="of the store; default: MLFLOW_TRACKING_URI, else the one under mlruns/"
+    )
     try:
-        store = Store(parser.parse_args().uri)
+        store = Store(parser.parse_args().uri or default_uri())
         store.check()
         with store.errors():
             for run in orphans(store):

@@ -3,12 +3,14 @@
 import argparse
 import sys
 
+from handwriting import terminal
 from handwriting.errors import UserError
 from handwriting.tracking import Store, default_uri, names
 
 
 def main() -> None:
     """Report on what the arguments name; a mistake of the user's ends in one line and exit code 1."""
+    terminal.survive()
     parser = argparse.ArgumentParser(prog="python -m handwriting.report", description=__doc__)
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--sweep", help="a sweep's name; default: the latest")
@@ -21,10 +23,12 @@ def main() -> None:
     parser.add_argument(
         "--metric", default=names.TEST_ACCURACY, help="what is compared; default: %(default)s"
     )
-    parser.add_argument("--uri", default=default_uri())
+    parser.add_argument(
+        "--uri", help="of the store; default: MLFLOW_TRACKING_URI, else the one under mlruns/"
+    )
     arguments = parser.parse_args()
     try:
-        store = Store(arguments.uri)
+        store = Store(arguments.uri or default_uri())
         store.check(made=True)
 
         from handwriting.compare import report

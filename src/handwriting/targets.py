@@ -11,13 +11,16 @@ from functools import cache
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
+from hydra._internal.target_policy import _authorize_target_name  # `instantiate` asks it too, but imports
+from hydra.errors import InstantiationException
+
 from handwriting.errors import UserError, nearest
 
 _INSTALLED = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "purelib", "platlib"))
 
 
 def check_target(key: str, target: str) -> None:
-    """Refuse a target whose module does not exist or does not define its name.
+    """Refuse a target that Hydra does not call, or whose module does not exist or does not define its name.
 
     Args:
         key: where it stands, such as model._target_.
@@ -26,6 +29,10 @@ def check_target(key: str, target: str) -> None:
     Raises:
         UserError: says which part of it is wrong.
     """
+    try:
+        _authorize_target_name(target, target, "")
+    except InstantiationException as error:
+        raise UserError(f"{key}: Hydra refuses {target}: {' '.join(str(error).split())}") from error
     spec, rest = _find(target)
     if spec is None:
         modules = [path.stem for path in Path().glob("*.py")]

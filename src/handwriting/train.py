@@ -15,9 +15,11 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from handwriting import terminal
 from handwriting.config import GROUPS, ROOT, check_config, compose, flatten, start_config
 from handwriting.data import Dataset, load_dataset
 from handwriting.errors import UserError, explain
+from handwriting.kinds import check_kinds
 from handwriting.sweeps import JobsFailed
 from handwriting.tracking import Store, names
 from handwriting.tracking.identity import identify
@@ -32,11 +34,13 @@ def run(cfg: DictConfig) -> float:
 
     Returns its validation accuracy after the last epoch, from 0 to 1.
     """
+    runtime = HydraConfig.get().runtime
     check_config(cfg)
+    check_kinds(cfg, runtime)
     store = Store(cfg.tracking.uri)
     store.check()
     dataset = load_dataset(cfg.data, cfg.seed)
-    chosen = HydraConfig.get().runtime.choices
+    chosen = runtime.choices
     choices = {group: chosen[group] for group in GROUPS}
     first = start_config(cfg)
     start = ""
@@ -103,6 +107,7 @@ def job(cfg: DictConfig) -> float:
 
 def main() -> None:
     """Run the command line; a user's mistake ends in one line and exit code 1."""
+    terminal.survive()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors, instead of printing its own pages
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     if not {"", os.getcwd()} & set(sys.path):

@@ -11,6 +11,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from handwriting import terminal
 from handwriting.errors import UserError, redact
 from handwriting.tracking import Store, default_uri, names
 
@@ -25,9 +26,12 @@ HEADER = "started-by"
 
 def main() -> None:
     """Start MLflow's server and print the address of the latest comparison."""
+    terminal.survive()
     parser = argparse.ArgumentParser(prog="python -m handwriting.ui", description=__doc__)
     parser.add_argument("--port", type=int, help=f"default: the first free one from {FIRST_PORT}")
-    parser.add_argument("--uri", default=default_uri())
+    parser.add_argument(
+        "--uri", help="of the store; default: MLFLOW_TRACKING_URI, else the one under mlruns/"
+    )
     arguments = parser.parse_args()
     # However this process is told to end, its server ends too. A shell's `&` would have SIGINT ignored;
     # what `nohup` asks for is kept.
@@ -36,7 +40,7 @@ def main() -> None:
             signal.signal(ending, signal.default_int_handler)
     try:
         port = free_port(arguments.port)
-        store = Store(arguments.uri)
+        store = Store(arguments.uri or default_uri())
         store.check()
         # Before the server starts: two processes that set up one empty database get in each other's way.
         page = latest_comparison(store)

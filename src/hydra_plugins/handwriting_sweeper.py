@@ -9,6 +9,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from handwriting.config import cores
+from handwriting.kinds import check_kinds
 from handwriting.sweeps.sweep import run_sweep
 
 
@@ -40,6 +41,7 @@ class TrackedSweeper(BasicSweeper):
         assert self.config is not None
         loader = self.hydra_context.config_loader
         cfg = loader.load_sweep_config(self.config, list(job))
+        check_kinds(cfg, cfg.hydra.runtime)
         return OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
 
 

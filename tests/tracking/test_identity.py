@@ -142,3 +142,5 @@ def test_the_code_of_a_run_is_that_of_training_and_data_and_of_the_targets_own_m
     assert before.fingerprint != after.fingerprint
     assert (before.setting_digest, before.arm) == (after.setting_digest, after.arm)
     assert difference(before.code, after.code) == "mylayers.py: wide"
+    nested = compose("+model.activation={_target_:mylayers.wide}")
+    assert set(identify(nested, "digest").modules) == {"mylayers.py"}, "what a part is made with counts too"

@@ -1,9 +1,15 @@
 """One run in the store: how it ends, and that nothing is lost, doubled or betrayed."""
 
+import json
+import subprocess
+import sys
 from contextlib import suppress
+from types import SimpleNamespace
 
 import mlflow
+import numpy as np
 import pytest
+from mlflow.data import numpy_dataset
 from mlflow.entities import Run
 
 from conftest import Opened, runs_in
@@ -80,3 +86,69 @@ def test_a_failures_reason_and_traceback_hold_no_password(tracking: TrackingConf
     (stored,) = runs_in(tracking)
     assert stored.data.tags["failure"] == "RuntimeError: no answer from postgresql://***@db/x"
     assert "geheim" not in traceback_of(stored)
+
+
+def test_points_stay_in_the_order_of_epochs_though_the_clock_is_set_back(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within a process and from one to the next; MLflow gives points by time, then by step, then by value."""
+
+    def clock(seconds: float) -> None:
+        monkeypatch.setattr("handwriting.tracking.run.time", SimpleNamespace(time=lambda: seconds))
+
+    with suppress(KeyboardInterrupt), tracked_run(*opened, "run", {}) as run:
+        for epoch, seconds in enumerate((1000.0, 2000.0, 500.0)):
+            clock(seconds)
+            run.log_epoch({"loss": 0.5 - 0.1 * epoch}, epoch)
+        raise KeyboardInterrupt
+    clock(10)
+    with tracked_run(*opened, "run", {}, run.id) as run:
+        run.log_epoch({"loss": 0.1}, 3)
+        clock(3000)
+        run.log_epoch({"loss": 0.05}, 4)
+    points = mlflow.MlflowClient().get_metric_history(run.id, "loss")
+    assert [(point.step, point.timestamp) for point in points] == [
+        (0, 1_000_000), (1, 2_000_000), (2, 2_000_000), (3, 2_000_000), (4, 3_000_000),
+    ]  # fmt: skip
+
+
+IMAGES, LABELS = np.zeros((7, 8, 9), np.uint8), np.zeros(7, np.int32)
+
+
+def test_a_data_set_is_described_as_mlflow_itself_describes_arrays(
+    tracking: TrackingConfig, opened: Opened
+) -> None:
+    with tracked_run(*opened, "run", {}) as run:
+        run.log_dataset("digits", "/images/digits.npz", IMAGES, LABELS, "5ea1" * 16)
+    (stored,) = runs_in(tracking)
+    assert stored.inputs is not None
+    (used,) = stored.inputs.dataset_inputs
+    assert [(tag.key, tag.value) for tag in used.tags] == [("mlflow.data.context", "training")]
+    source = mlflow.data.get_source(used)
+    assert source.to_dict() == {"uri": "/images/digits.npz"}
+    theirs = numpy_dataset.from_numpy(
+        IMAGES, source=source, targets=LABELS, name="digits", digest="5ea1" * 4
+    ).to_dict()
+    assert dict(used.dataset) == theirs
+    assert json.loads(theirs["profile"])["features_shape"] == [7, 8, 9]
+
+
+WITHOUT_DOCSTRINGS = """
+import sys
+import numpy as np
+from handwriting.tracking import Store
+from handwriting.tracking.run import tracked_run
+
+store = Store(sys.argv[1])
+with tracked_run(store, store.open_experiment(sys.argv[2]), "run", {}) as run:
+    run.log_dataset("digits", "digits.npz", np.zeros((1, 8, 8)), np.zeros(1), "5ea1" * 16)
+"""
+
+
+def test_a_run_is_stored_where_python_leaves_out_docstrings(tracking: TrackingConfig) -> None:
+    """Of what MLflow makes from docstrings when it is imported, nothing is needed."""
+    command = [sys.executable, "-OO", "-c", WITHOUT_DOCSTRINGS, tracking.uri, tracking.experiment_name]
+    subprocess.run(command, check=True)
+    (stored,) = runs_in(tracking)
+    assert stored.inputs is not None
+    assert [used.dataset.name for used in stored.inputs.dataset_inputs] == ["digits"]

@@ -27,6 +27,35 @@ def test_a_new_store_lets_readers_and_a_writer_work_side_by_side(tmp_path: Path)
     assert places == [(f"file://{tmp_path}/new/artifacts",)]
 
 
+@pytest.mark.parametrize(("moments", "alone"), [(30, []), (4, ["alone"])], ids=["ours", "MLflow's own"])
+def test_a_process_killed_while_it_makes_a_store_leaves_one_that_the_next_can_use(
+    tmp_path: Path, moments: int, alone: list[str]
+) -> None:
+    """MLflow alone leaves what no command can open: it is set aside, as it holds no run, and that is said."""
+    command = [sys.executable, str(Path(__file__).with_name("kill_creation.py")), str(tmp_path)]
+    done = subprocess.run([*command, str(moments), *alone], capture_output=True, text=True, check=True)
+    ended = [line for line in done.stdout.splitlines() if line.startswith("-9")]
+    assert ended == ["-9 0"] * moments, done.stdout
+    for number in range(moments):
+        (run,) = runs_in(TrackingConfig(f"sqlite:///{tmp_path}/{number}/mlflow.db", "first"))
+        assert run.info.status == "FINISHED"
+        aside = list((tmp_path / str(number)).glob("mlflow.db.*"))
+        assert len(aside) == len(alone)
+        assert all(f"it is set aside as {path.name} and made anew" in done.stdout for path in aside)
+
+
+def test_a_database_of_something_else_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "songs.db"
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE songs (title TEXT)")
+    before = path.read_bytes()
+    with pytest.raises(
+        UserError, match=r"of something else than MLflow \(it has the table songs\)\. Name an"
+    ):
+        Store(f"sqlite:///{path}").check()
+    assert path.read_bytes() == before
+
+
 def test_a_data_set_is_made_by_one_process_at_a_time(tracking: TrackingConfig, opened: Opened) -> None:
     """MLflow looks whether it is there and then makes it: of two jobs of a first sweep, one failed."""
     images, labels = np.zeros((1, 28, 28), np.uint8), np.zeros(1, np.int32)
@@ -56,14 +85,15 @@ def test_a_store_that_may_only_be_read_is_refused_and_left_as_it_was() -> None:
     )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "mlflow.db"
-        Store(f"sqlite:///{path}").check()
+        Store(f"sqlite:///{path}").open_experiment("first")
         before = path.read_bytes()
         path.chmod(0o444)
         Path(folder).chmod(0o555)
         command = [sys.executable, "-c", code, f"sqlite:///{path}"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         Path(folder).chmod(0o755)
-        assert "cannot be written (attempt to write a readonly database). Make it writable" in done.stderr
+        assert f"the store {path} cannot be written ([Errno 13] Permission denied" in done.stderr
+        assert "Make it writable, or name another one: tracking.uri=" in done.stderr
         assert path.read_bytes() == before
 
 

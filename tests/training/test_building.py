@@ -5,13 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from small_runs import experiment
 
-from conftest import CONF, SMALL
+from conftest import CONF, SMALL, fit_tracked, runs_in
 from handwriting.config import compose
 from handwriting.data import Dataset, Split
 from handwriting.errors import UserError
 from handwriting.training import build
 from handwriting.training.batches import evaluation_batches, training_batches
+from handwriting.training.building import within_memory
 from handwriting.training.checkpoint import weights_digest
 
 OPTIMIZERS = sorted(path.stem for path in (CONF / "optimizer").glob("*.yaml"))
@@ -157,3 +159,87 @@ def test_an_error_within_ones_own_function_is_said_with_its_line(
         build(compose("model=cnn", "model._target_=looks_up.tiny"), dataset)
     said = f"model: looks_up.tiny does not take these values: KeyError: 'wide' ({file}, line 2)"
     assert str(caught.value) == said
+
+
+# More bytes than a process can address. TensorFlow waits 10 s for some to be freed, on any machine.
+TOO_LARGE = """
+import keras
+from keras import layers
+
+def to_build(input_shape, classes):
+    return keras.Sequential([keras.Input(input_shape), layers.Flatten(), layers.Dense(10**15)])
+
+def to_train(input_shape, classes):
+    wide = [layers.Flatten(), layers.RepeatVector(2 * 10**9), layers.GlobalMaxPooling1D()]
+    return keras.Sequential([keras.Input(input_shape), *wide, layers.Dense(classes, activation="softmax")])
+
+class Slots(keras.optimizers.SGD):
+    def build(self, variables):
+        super().build(variables)
+        self.add_variable((10**15,), name="slot")
+
+def values(**named):
+    raise MemoryError
+"""
+
+
+@pytest.fixture
+def too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "too_large.py").write_text(TOO_LARGE)
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        (
+            "model._target_=too_large.to_build",
+            "model: memory ran out when too_large.to_build was made: "
+            "a tensor of 784 × 1000000000000000 (3,136,000,000.0 GB) did not fit",
+        ),
+        (
+            "metrics=[{_target_: too_large.values}]",
+            "metrics[0]: memory ran out when too_large.values was made: an object of Python's did not fit",
+        ),
+    ],
+)
+@pytest.mark.usefixtures("too_large")
+def test_memory_that_runs_out_in_building_is_called_that(dataset: Dataset, override: str, said: str) -> None:
+    with pytest.raises(UserError) as caught:
+        build(compose("model=cnn", override), dataset)
+    fewer = "Try a smaller one or, in a sweep, fewer jobs at once: hydra.launcher.jobs=N"
+    assert str(caught.value) == f"{said}. {fewer}"
+
+
+@pytest.mark.parametrize(
+    ("override", "tensor", "parameters"),
+    [
+        ("model._target_=too_large.to_train", "32 × 1 × 2000000000 × 784 (200,704.0 GB)", "7,850"),
+        ("optimizer._target_=too_large.Slots", "1000000000000000 (4,000,000.0 GB)", "1,199,882"),
+    ],
+)
+@pytest.mark.usefixtures("too_large")
+def test_memory_that_runs_out_in_training_fails_the_run_with_that_reason(
+    dataset: Dataset, request: pytest.FixtureRequest, override: str, tensor: str, parameters: str
+) -> None:
+    cfg = experiment(request, "model=cnn", "optimizer=sgd", override)
+    with pytest.raises(UserError) as caught:
+        fit_tracked(cfg, dataset)
+    assert str(caught.value) == (
+        f"memory ran out: a tensor of {tensor} did not fit. The model has {parameters} parameters. "
+        "Try a smaller batch_size than 32, a smaller model or, in a sweep, fewer jobs at once: "
+        "hydra.launcher.jobs=N"
+    )
+    (run,) = runs_in(cfg.tracking)
+    assert run.info.status == "FAILED"
+    assert run.data.tags["failure"] == f"UserError: {caught.value}"
+
+
+def test_a_full_disk_is_not_called_memory(dataset: Dataset) -> None:
+    cfg = compose("model=mlp", "model.units=16")
+    with (
+        pytest.raises(tf.errors.ResourceExhaustedError, match="No space left"),
+        within_memory(cfg, build(cfg, dataset).model),
+        tf.io.gfile.GFile("/dev/full", "w") as file,
+    ):
+        file.write("x")

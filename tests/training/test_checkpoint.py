@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import tensorflow as tf
 
 from handwriting.config import compose
 from handwriting.data import Dataset
+from handwriting.errors import UserError
 from handwriting.training import build
 from handwriting.training.batches import training_batches
 from handwriting.training.callbacks import SeedEpoch
@@ -125,6 +127,82 @@ def test_checkpoint_of_another_config_or_format_is_passed_over(
     monkeypatch.setattr("handwriting.training.checkpoint.FORMAT", 3)
     assert newest(checkpoints) is None
     assert "of format 2, where 3 is read" in caplog.text
+
+
+def test_damaged_checkpoints_do_not_push_out_the_one_that_is_saved(checkpoints: Checkpoints) -> None:
+    """A run whose checkpoints are all damaged begins again, and its first epoch comes before theirs."""
+    for path in checkpoints.folder.iterdir():
+        path.write_bytes(b"")
+    checkpoints.save(after(1))
+    assert newest(checkpoints) == 1
+
+
+def test_the_ten_thousandth_epoch_is_newer_than_the_one_before(tmp_path: Path) -> None:
+    kept = Checkpoints(tmp_path, "feed")
+    for epochs in (9999, 10_000):
+        kept.save(after(epochs))
+    assert newest(kept) == 10_000
+
+
+@pytest.mark.parametrize("taken", ["all", "all/run", "all/run/unfinished", "all/run/epoch-0001.npz"])
+def test_a_name_that_is_taken_is_said_and_serves_when_it_is_free(tmp_path: Path, taken: str) -> None:
+    """A file where a folder must be, or a folder where a file must be."""
+    path = tmp_path / taken
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if taken in ("all", "all/run"):
+        path.touch()
+    else:
+        path.mkdir()
+    said = f"{path} is in the way: the run's checkpoints need its name. Move it away, and the same command"
+    with pytest.raises(UserError, match=re.escape(said)):
+        Checkpoints(tmp_path / "all/run", "feed").save(after(1))
+    path.rename(tmp_path / "away")
+    kept = Checkpoints(tmp_path / "all/run", "feed")
+    kept.save(after(1))
+    assert newest(kept) == 1
+
+
+def test_a_broken_link_in_the_place_of_the_folder_is_said(tmp_path: Path) -> None:
+    (tmp_path / "run").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="run is in the way"):
+        Checkpoints(tmp_path / "run", "feed")
+
+
+def test_a_folder_with_the_name_of_another_epoch_is_passed_by(checkpoints: Checkpoints) -> None:
+    for name in ("epoch-0001.npz", "epoch-9999.npz"):
+        (checkpoints.folder / name).mkdir()
+    checkpoints.save(after(4))
+    checkpoints.save(after(5))
+    assert newest(checkpoints) == 5
+    files = [path.name for path in checkpoints.folder.iterdir() if path.is_file()]
+    assert sorted(files) == ["epoch-0004.npz", "epoch-0005.npz"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "differs"),
+    [
+        (["model.units=17"], "number 1 of its weights is (784, 16), in the model (784, 17)."),
+        (["model=cnn"], "it has 6 weights, the model 8."),
+        (["optimizer=rmsprop"], "it has 14 optimizer's variables, the model 8."),
+    ],
+)
+def test_a_checkpoint_of_another_model_is_refused_and_changes_nothing(
+    dataset: Dataset, tmp_path: Path, settings: list[str], differs: str
+) -> None:
+    small = ("model=mlp", "model.units=16", "optimizer=adam")
+    kept = Checkpoints(tmp_path, "feed")
+    model = build(compose(*small), dataset).model
+    model.optimizer.build(model.trainable_variables)
+    kept.save(Checkpoint.of(model, [{}]))
+    saved = kept.newest()
+    assert saved is not None
+    other = build(compose(*(() if "model=cnn" in settings else small), *settings), dataset).model
+    before = weights_digest(other)
+    with pytest.raises(UserError) as caught:
+        saved.restore(other)
+    said = f"the checkpoint {tmp_path}/epoch-0001.npz does not fit the model: {differs} Make the model as"
+    assert str(caught.value).startswith(said)
+    assert weights_digest(other) == before
 
 
 def test_half_written_checkpoint_does_not_count(checkpoints: Checkpoints) -> None:

@@ -1,5 +1,6 @@
 """One run, from a config to what the store holds of it."""
 
+import hashlib
 import json
 import time
 from pathlib import Path
@@ -22,10 +23,11 @@ from handwriting.data import Dataset, Split, load_dataset
 from handwriting.errors import UserError
 from handwriting.tracking import Store
 from handwriting.tracking.identity import digest, identify
+from handwriting.tracking.model import load_model
 from handwriting.tracking.provenance import command_line
 from handwriting.tracking.run import tracked_run
 from handwriting.train import run_once
-from handwriting.training import build, fit
+from handwriting.training import build, fit, models
 from handwriting.training.batches import evaluation_batches
 from handwriting.training.callbacks import SeedEpoch, TrackEpochs
 from handwriting.training.checkpoint import Checkpoints, weights_digest
@@ -187,6 +189,17 @@ def test_the_logged_model_loads_and_scores_the_same_to_the_bit(finished: Run, da
         assert scores[metric] == pytest.approx(finished.data.metrics[f"test_{metric}"], rel=1e-5)
 
 
+def test_the_run_knows_the_digest_of_its_model_and_loads_it_so(finished: Run, dataset: Dataset) -> None:
+    path = mlflow.artifacts.download_artifacts(f"runs:/{finished.info.run_id}/model/data/model.keras")
+    assert finished.data.tags["model.sha256"] == hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    model = load_model(Store(mlflow.get_tracking_uri()), finished.info.run_id)
+    images = images_of(dataset.test)
+    assert weights_digest(model) == finished.data.tags["weights.final"]
+    np.testing.assert_array_equal(
+        model.predict(images, verbose=0), model_of(finished).predict(images, verbose=0)
+    )
+
+
 def test_a_picture_of_the_mistakes_is_stored(finished: Run) -> None:
     path = mlflow.artifacts.download_artifacts(f"runs:/{finished.info.run_id}/mistakes.png")
     assert Path(path).read_bytes().startswith(b"\x89PNG")
@@ -227,7 +240,7 @@ def test_a_clock_that_jumps_back_loses_no_point(
     assert run.info.status == "FINISHED"
     for metric in ("loss", "val_accuracy"):
         stored = points(run.info.run_id, metric)
-        assert sorted(step for step, _ in stored) == [0, 1, 2, 3]
+        assert [step for step, _ in stored] == [0, 1, 2, 3], "in their order"
         assert run.data.metrics[metric] == dict(stored)[3], "the last epoch's, not the latest clock's"
     assert run.data.metrics["epoch_seconds"] > 0
 
@@ -281,6 +294,76 @@ def test_a_run_after_another_goes_on_from_its_weights_and_to_other_orders(
     seeding.set_model(build(cfg, dataset).model)
     seeding.on_epoch_begin(1)
     assert int(epoch) == 3, "the order of an epoch that the first run has not seen"
+
+
+def test_no_run_starts_from_a_model_that_is_not_the_one_its_run_recorded(
+    dataset: Dataset, request: pytest.FixtureRequest
+) -> None:
+    cfg = experiment(request, "model=mlp", "model.units=16", "epochs=1", "start=after_rmsprop")
+    first = start_config(cfg)
+    assert first is not None
+    store, choices = Store(cfg.tracking.uri), {**CHOICES, "model": "mlp"}
+    start, _ = run_once(first, dataset, store, choices)
+    (run,) = runs_in(cfg.tracking)
+    (stored,) = store.client.search_logged_models([run.info.experiment_id])
+    path = Path(stored.artifact_location.removeprefix("file://"), "data/model.keras")
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    said = f"the model of run {start} is not loaded: .* Its SHA-256 is"
+    with pytest.raises(UserError, match=said) as caught:
+        run_once(cfg, dataset, store, choices, start)
+    assert "\n" not in str(caught.value)
+    assert [run.info.run_id for run in runs_in(cfg.tracking)] == [start], "nothing was started"
+
+
+def test_a_run_whose_checkpoint_does_not_fit_is_left_as_it_is_and_force_starts_another(
+    dataset: Dataset, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a model depends on something that a run is not known by, such as a file that it reads."""
+    cfg = experiment(request, "model=mlp", "model.units=16", "epochs=3")
+    interrupted(cfg, dataset, monkeypatch, epoch=2)
+    (before,) = runs_in(cfg.tracking)
+    folder = Store(cfg.tracking.uri).checkpoints_of(before.info.run_id)
+    files = {path: path.read_bytes() for path in folder.iterdir()}
+    mlp = models.build_mlp
+    monkeypatch.setattr(models, "build_mlp", lambda **named: mlp(**named | {"units": 17}))
+    said = "epoch-0002.npz does not fit the model: number 1 of its weights is .784, 16., in the model .784"
+    with pytest.raises(UserError, match=said):
+        fit_tracked(cfg, dataset)
+    (after,) = runs_in(cfg.tracking)
+    assert after.to_dictionary() == before.to_dictionary()
+    assert {path: path.read_bytes() for path in folder.iterdir()} == files
+    cfg.force = True
+    forced = fit_tracked(cfg, dataset)
+    assert (forced.info.status, len(runs_in(cfg.tracking))) == ("FINISHED", 2)
+
+
+@pytest.mark.parametrize("taken", [".", "epoch-0002.npz"])
+def test_a_taken_name_is_said_in_one_line_and_the_run_goes_on_afterwards(
+    dataset: Dataset,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    taken: str,
+) -> None:
+    cfg = experiment(request, "model=mlp", "model.units=16", "epochs=2")
+    interrupted(cfg, dataset, monkeypatch, epoch=1)
+    (run,) = runs_in(cfg.tracking)
+    folder = Store(cfg.tracking.uri).checkpoints_of(run.info.run_id)
+    path = folder / taken
+    if path.is_dir():
+        path.rename(tmp_path / "kept")
+        path.touch()
+    else:
+        path.mkdir()
+    with pytest.raises(UserError, match=f"{path} is in the way: .* Move it away"):
+        fit_tracked(cfg, dataset)
+    path.rename(tmp_path / "away")
+    if (tmp_path / "kept").exists():
+        (tmp_path / "kept").rename(path)
+    run = fit_tracked(cfg, dataset)
+    assert (run.info.status, len(runs_in(cfg.tracking))) == ("FINISHED", 1)
+    assert [step for step, _ in points(run.info.run_id, "loss")] == [0, 1]
 
 
 def test_no_password_gets_into_the_store(

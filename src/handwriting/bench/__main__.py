@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from handwriting import terminal
 from handwriting.bench.figure import draw
 from handwriting.bench.measurements import batches, epochs, start_up, stored_runs, sweeps, tracking_share
 from handwriting.config import ROOT
@@ -16,6 +17,7 @@ MEASUREMENTS = {measure.__name__: measure for measure in (epochs, sweeps, batche
 
 def main() -> None:
     """Take the measurements that are asked for."""
+    terminal.survive()
     parser = argparse.ArgumentParser(prog="python -m handwriting.bench", description=__doc__)
     parser.add_argument("--images", type=int, default=3200, help="training images of an epoch")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each implementation")

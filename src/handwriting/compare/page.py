@@ -54,7 +54,7 @@ def report(
     pictures = {HEADINGS[key]: save(figure, folder / key) for key, figure in drawn.items()}
     pictures |= mistakes_of(store, comparison)
     page = folder / "report.html"
-    page.write_text(page_of(name, comparison, pictures))
+    page.write_text(page_of(name, comparison, pictures), encoding="utf-8")
     columns = ["run_id", "name", "arm", "seed", "status"]
     metrics = [column for column in comparison.runs if column.startswith("metrics.")]
     comparison.runs[[*columns, *metrics]].to_csv(folder / "runs.csv", index=False)

@@ -12,8 +12,10 @@ import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 
 import psutil
@@ -24,8 +26,10 @@ from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
+from handwriting import terminal
 from handwriting.config import cores
-from handwriting.errors import UserError
+from handwriting.errors import UserError, explain
+from handwriting.tracking.signals import ENDINGS
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +65,8 @@ def run_jobs(
     try:
         while len(returned) < len(jobs):
             while waiting and len(workers) < at_once:
-                workers.append(Worker(setting))
+                with _endings_blocked():
+                    workers.append(Worker(setting))
             for worker in workers:
                 if worker.job is None and waiting:
                     index, overrides = waiting.popleft()
@@ -76,6 +81,20 @@ def run_jobs(
     finally:
         end(workers)
     return [returned[index] for index in range(len(jobs))]
+
+
+@contextmanager
+def _endings_blocked() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait, here and in a process that is started here, until that can end in order.
+
+    Python would answer a signal with a traceback while the new process imports what it needs.
+    """
+    resource_tracker.ensure_running()  # else it were started with the first process, and would unblock them
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDINGS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Worker:
@@ -104,48 +123,81 @@ class Worker:
             self.process.join()
             code = self.process.exitcode or 0
             how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-            reason = f"the job's process was ended {how}; the same command goes on with it"
-            log.error("error: %s: %s", " ".join(overrides), reason)
-            ended = JobReturn(overrides=list(overrides), status=JobStatus.FAILED)
-            ended.return_value = UserError(reason)
-            return ended
+            return _failed(overrides, f"the job's process was ended {how}; the same command goes on with it")
 
 
 def do_jobs(connection: Connection, setting: Setting) -> None:
     """Do the jobs that come through a connection, until it is closed."""
+    terminal.survive()
+    sys.unraisablehook = _end_after_all
+    for ending in ENDINGS:
+        signal.signal(ending, _end_once)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDINGS)
     setup_globals()
     version.setbase("1.3")
     Plugins.instance()  # finds the plug-ins, which make their configs known
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _end_once)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         while True:
-            number, overrides = connection.recv()
-            job = setting.context.config_loader.load_sweep_config(setting.config, overrides)
-            with open_dict(job):
-                job.hydra.job.id = str(number)
-                job.hydra.job.num = number
-            HydraConfig.instance().set_config(job)
-            result = run_job(
-                hydra_context=setting.context,
-                task_function=setting.task,
-                config=job,
-                job_dir_key="hydra.sweep.dir",
-                job_subdir_key="hydra.sweep.subdir",
-            )
-            result.cfg = result.hydra_cfg = None  # plug-ins' types cannot be sent: Hydra imports them twice
-            connection.send(result)
+            connection.send(_do_job(setting, *connection.recv()))
     except (EOFError, BrokenPipeError):  # closed while it waited, or while it worked
         pass
 
 
+def _do_job(setting: Setting, number: int, overrides: list[str]) -> JobReturn:
+    """Do one job; return what it returned or raised, or that Hydra could not start it."""
+    try:
+        job = setting.context.config_loader.load_sweep_config(setting.config, overrides)
+        with open_dict(job):
+            job.hydra.job.id = str(number)
+            job.hydra.job.num = number
+        HydraConfig.instance().set_config(job)
+        result = run_job(
+            hydra_context=setting.context,
+            task_function=setting.task,
+            config=job,
+            job_dir_key="hydra.sweep.dir",
+            job_subdir_key="hydra.sweep.subdir",
+        )
+        result.cfg = result.hydra_cfg = None  # plug-ins' types cannot be sent: Hydra imports them twice
+    except Exception as error:  # on a full disk it cannot make the job's folder, or its log
+        reason = explain(error)
+        if reason is None:
+            raise
+        result = _failed(overrides, reason)
+    sys.stdout.flush()
+    return result
+
+
+def _failed(overrides: Sequence[str], reason: str) -> JobReturn:
+    """Say that a job failed outside of its own function, and return it."""
+    log.error("error: %s: %s", " ".join(overrides), reason)
+    failed = JobReturn(overrides=list(overrides), status=JobStatus.FAILED)
+    failed.return_value = UserError(reason)
+    return failed
+
+
 def _end_once(number: int, frame: object) -> None:
-    """End this process in order, undisturbed by a second signal: Ctrl-C and the sweep both send one."""
-    for other in (signal.SIGINT, signal.SIGTERM):
+    """End this process in order, undisturbed by a second signal: Ctrl-C and the sweep both send one.
+
+    At once where no run is open: an exception in the middle of TensorFlow's imports may come out as another
+    one, with a traceback, or be lost.
+    """
+    active_run = getattr(sys.modules.get("mlflow"), "active_run", None)
+    if active_run is None or active_run() is None:
+        os._exit(128 + number)
+    for other in ENDINGS:
         # Not SIG_IGN: of a signal that is under way already, Python would complain with a traceback.
         signal.signal(other, lambda *_: None)
     sys.exit(128 + number)
+
+
+def _end_after_all(lost: "sys.UnraisableHookArgs") -> None:
+    """Hear a signal again whose exception was lost, see `terminal.send_again`."""
+    if isinstance(lost.exc_value, SystemExit):
+        for ending in ENDINGS:
+            signal.signal(ending, _end_once)
+    terminal.send_again(lost)
 
 
 def _end_with_parent() -> None:

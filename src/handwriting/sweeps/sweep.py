@@ -35,7 +35,8 @@ def run_sweep(
 
     tracking = jobs[0].cfg.tracking
     store = Store(tracking.uri)
-    experiment_id = store.open_experiment(tracking.experiment_name)
+    with store.errors():
+        experiment_id = store.open_experiment(tracking.experiment_name)
     name = name_of(experiment, jobs)
     # In words, so that it reaches a worker of any launcher, in any process, on any machine.
     told = [[*job.overrides, f"tracking.sweep='{name}'", f"tracking.arm={job.arm}"] for job in jobs]
@@ -44,7 +45,8 @@ def run_sweep(
         returned = launch(told)
     finally:
         by_fingerprint = {job.identity.fingerprint: job.overrides for job in jobs}
-        table = print_table(store, experiment_id, name, by_fingerprint, time.perf_counter() - started)
+        with store.errors():
+            table = print_table(store, experiment_id, name, by_fingerprint, time.perf_counter() - started)
     finished = table["status"] == "FINISHED"
     if finished.any():
         from handwriting.compare import report

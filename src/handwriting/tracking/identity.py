@@ -12,7 +12,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from handwriting.config import ROOT, cores, flatten, parts
+from handwriting.config import ROOT, called, cores, flatten, parts
 from handwriting.targets import own_modules
 from handwriting.tracking import names
 
@@ -69,7 +69,7 @@ def identify(cfg: DictConfig, data_sha256: str) -> Identity:
     }
     # A number counts by its value: 1 is 1.0, as 1e-3 is 0.001.
     setting = {key: float(value) if type(value) is int else value for key, value in setting.items()}
-    targets = tuple(sorted({part["_target_"] for _, part in parts(cfg)}))
+    targets = tuple(sorted({target for key, part in parts(cfg) for _, target in called(key, part)}))
     return Identity(setting, code_of(targets), files_of(targets))
 
 

@@ -1,6 +1,9 @@
 """One run in the store: what is written of it, and how it ends. Importing this imports MLflow."""
 
 import hashlib
+import json
+import logging
+import os
 import tempfile
 import time
 import traceback
@@ -8,14 +11,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import mlflow
 import numpy as np
-from mlflow.data import numpy_dataset, sources
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
-from mlflow.models import ModelSignature
+from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
 
 from handwriting.config import ROOT
@@ -28,6 +31,8 @@ from handwriting.tracking.store import Store
 if TYPE_CHECKING:
     import keras
     from matplotlib.figure import Figure
+
+log = logging.getLogger(__name__)
 
 LARGEST_FILE, FILES = 1_000_000, 100  # bytes, and how many, that are stored of what git does not track
 
@@ -43,7 +48,9 @@ class Run:
         self._client = store.client
         stored = self._client.get_run(run_id).data
         self.tags, self.metrics, self._params = dict(stored.tags), stored.metrics, stored.params
-        self._steps = {point.step for point in self._client.get_metric_history(run_id, names.LOSS)}
+        epochs = self._client.get_metric_history(run_id, names.LOSS)
+        self._steps = {point.step for point in epochs}
+        self._latest = max((point.timestamp for point in epochs), default=0)  # ms since 1970
 
     @signals_held()
     def log_params(self, params: Mapping[str, Any]) -> None:
@@ -59,9 +66,13 @@ class Run:
 
     @signals_held()
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
-        """Store several metrics of one step in one transaction."""
-        now = int(time.time() * 1000)
-        self._client.log_batch(self.id, [Metric(k, v, now, step) for k, v in metrics.items()])
+        """Store several metrics of one step in one transaction.
+
+        Never at an earlier time than those before, also where the clock was set back: MLflow gives a run's
+        points in the order of time, and those of one time in the order of steps.
+        """
+        self._latest = max(int(time.time() * 1000), self._latest)
+        self._client.log_batch(self.id, [Metric(k, v, self._latest, step) for k, v in metrics.items()])
 
     @signals_held()
     def set_tags(self, tags: Mapping[str, str]) -> None:
@@ -80,14 +91,28 @@ class Run:
         self._client.log_figure(self.id, figure, file)
 
     def log_dataset(self, name: str, path: str, images: np.ndarray, labels: np.ndarray, sha256: str) -> None:
-        """Store what the run was trained on, with the digest of all of the data set."""
-        source = sources.LocalArtifactDatasetSource(path)  # type: ignore[attr-defined]  # made at import
-        # MLflow's own digest covers the first 10,000 values.
-        dataset = numpy_dataset.from_numpy(
-            images, source=source, targets=labels, name=name, digest=sha256[:16]
-        )
+        """Store what the run was trained on, with the digest of all of the data set.
+
+        As `mlflow.data.from_numpy` describes it, which is not used: it has no sources where Python leaves out
+        docstrings (-OO), and its own digest covers the first 10,000 values.
+        """
+        arrays = {"features": images, "targets": labels}
+        schema = {
+            part: Schema([TensorSpec(array.dtype, (-1, *array.shape[1:]))]).to_json()
+            for part, array in arrays.items()
+        }
+        profile = {
+            f"{part}_{what}": getattr(array, what)
+            for part, array in arrays.items()
+            for what in ("shape", "size", "nbytes")
+        }
+        dataset = Dataset(
+            name, sha256[:16], source_type="local", source=json.dumps({"uri": path}),
+            schema=json.dumps({"mlflow_tensorspec": schema}), profile=json.dumps(profile),
+        )  # fmt: skip
+        used = DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])
         with self.store.creating(), signals_held():  # not while it waits for the lock
-            mlflow.log_input(dataset, context="training")
+            self._client.log_inputs(self.id, [used])
 
     @signals_held()
     def log_code(self, git: GitState, modules: Mapping[str, Path]) -> None:
@@ -121,10 +146,11 @@ class Run:
             self._client.log_artifacts(self.id, temporary, f"process-{self.tags.get(names.RESUMES, 0)}")
 
     @signals_held()
-    def log_model(self, model: "keras.Model", step: int) -> None:
+    def log_model(self, model: "keras.Model", step: int) -> str:
         """Store a trained model with its signature and the versions it needs, beside a step's metrics.
 
-        One that an interrupted process left is removed first.
+        One that an interrupted process left is removed first. Returns the SHA-256 of the Keras file, taken
+        before it goes to the store, which may be on a disk or a server that spoils it.
         """
         info = self._client.get_run(self.id).info
         left = self._client.search_logged_models(
@@ -136,13 +162,22 @@ class Run:
         image = TensorSpec(np.dtype(np.float32), (-1, *model.input_shape[1:]))
         probabilities = TensorSpec(np.dtype(np.float32), (-1, *model.output_shape[1:]))
         pins = [f"{name}=={version(name)}" for name in (*names.LIBRARIES, "mlflow")]
-        mlflow.keras.log_model(
-            model,
+        written: list[str] = []
+
+        def save(path: str, **named: Any) -> None:
+            mlflow.keras.save_model(path=path, **named)
+            written.append(hashlib.sha256(Path(path, names.KERAS_FILE).read_bytes()).hexdigest())
+
+        Model.log(
+            artifact_path=None,
+            flavor=SimpleNamespace(save_model=save),
             name="model",
+            model=model,
             signature=ModelSignature(Schema([image]), Schema([probabilities])),
             pip_requirements=pins,
             step=step,
         )
+        return written[0]
 
 
 @contextmanager
@@ -152,7 +187,7 @@ def tracked_run(
     """Open a new run, or an unfinished one again, and end it with its true status.
 
     FINISHED; FAILED with the reason as the tag `failure` and the traceback as an artifact; KILLED on Ctrl-C
-    and SIGTERM. A process that is killed outright leaves it RUNNING.
+    and SIGTERM. A process that is killed outright leaves it RUNNING, and so does one whose server is gone.
     """
     status = "FAILED"
     try:
@@ -161,8 +196,8 @@ def tracked_run(
             yield run
             status = "FINISHED"
         except Exception as error:
-            # A full disk takes these two as well; the first cause is what counts.
-            with suppress(MlflowException, OSError):
+            # A full disk takes these two as well, and so does a server that is gone; the first cause counts.
+            with suppress(MlflowException, OSError), _asking_once():
                 run.set_tags({names.FAILURE: redact(f"{type(error).__name__}: {error}")[:5000]})
                 run.log_text(redact("".join(traceback.format_exception(error))), "traceback.txt")
             raise
@@ -170,8 +205,32 @@ def tracked_run(
         status = "KILLED"
         raise
     finally:
-        with signals_held():
+        _end(status)
+
+
+@signals_held()
+def _end(status: str) -> None:
+    """Store how the active run ended; that it FINISHED must be stored, another status where that can be."""
+    if status == "FINISHED":
+        mlflow.end_run(status)
+        return
+    try:
+        with _asking_once():
             mlflow.end_run(status)
+    except (MlflowException, OSError):
+        log.warning("the store takes nothing now: the run stays RUNNING there; its command goes on with it")
+
+
+@contextmanager
+def _asking_once() -> Iterator[None]:
+    """Let MLflow ask a server once, for 5 s, instead of for two minutes; it reads this in each request."""
+    asked = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
+    before = {name: os.environ[name] for name in asked}
+    os.environ.update(asked)
+    try:
+        yield
+    finally:
+        os.environ.update(before)
 
 
 @signals_held()

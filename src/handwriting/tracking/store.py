@@ -6,7 +6,7 @@ MLflow, which takes seconds to import, is imported by what needs it: a mistake i
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,18 +17,27 @@ from omegaconf import OmegaConf
 
 from handwriting.config import ROOT
 from handwriting.errors import UserError, redact
-from handwriting.tracking import names
+from handwriting.tracking import database, names
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-BUSY_SECONDS = 120  # for which a store that another process writes to is waited for
 SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql")
 
 
 def default_uri() -> str:
-    """Return the store that MLFLOW_TRACKING_URI names, else the one under mlruns/."""
+    """Return the store that MLFLOW_TRACKING_URI names, else the one under mlruns/.
+
+    Raises:
+        UserError: the current directory is another checkout, such as a copy whose .venv was copied with it.
+    """
+    here = Path("src/handwriting/__init__.py")
+    if here.exists() and not here.samefile(ROOT / here):
+        raise UserError(
+            f"this folder is a checkout, and the code that runs is that of another one, {ROOT}. "
+            "make setup builds this one's own .venv"
+        )
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{ROOT}/mlruns/mlflow.db"
 
 
@@ -58,12 +67,10 @@ class Store:
         self.folder = self.database.parent if self.database else ROOT / "mlruns"
 
     def check(self, made: bool = False) -> None:
-        """Make sure that runs can be written, and let readers and one writer work side by side (WAL).
-
-        The journal mode is set once and stays in the file.
+        """Make sure that runs can be written, and that an SQLite store is whole and in its own place.
 
         Args:
-            made: refuse a store that is not there yet, rather than make an empty one.
+            made: refuse a store that is not there yet, which the first run makes.
 
         Raises:
             UserError: the database cannot be written; names it, the cause and the key to set.
@@ -75,12 +82,10 @@ class Store:
                 f"there is no store {self.database} yet. Train some runs: make sweep, or make quick"
             )
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with closing(sqlite3.connect(self.database, timeout=BUSY_SECONDS)) as connection:
-                connection.execute("PRAGMA journal_mode=WAL")
-                connection.execute("BEGIN IMMEDIATE")
-                connection.rollback()
-            (self.folder / "artifacts").mkdir(exist_ok=True)
+            with self.creating():
+                (self.folder / database.ARTIFACTS).mkdir(exist_ok=True)
+                if self.database.exists():
+                    database.open_again(self.database)
         except (OSError, sqlite3.Error) as error:
             raise UserError(
                 f"the store {self.database} cannot be written ({error}). Make it writable, or name another "
@@ -104,34 +109,45 @@ class Store:
         except (MlflowException, SQLAlchemyError, OSError) as error:
             place = getattr(error, "filename", None) or redact(self.uri)
             reason = str(error).partition("\n")[0]
+            if self.uri.startswith("http") and isinstance(error.__context__, OSError):
+                reason = "the server does not answer"
             raise UserError(
                 f"{place}: {reason}. What was stored is whole; mend the cause, and the same command goes on"
             ) from error
 
     @cached_property
     def client(self) -> "MlflowClient":
-        """MLflow's client of this store; the process's own functions of MLflow use it from then on."""
+        """MLflow's client of this store, which is made where it is missing.
+
+        The process's own functions of MLflow use it from then on.
+        """
+        self.check()
+
         import mlflow
         from sqlalchemy import Engine, event
 
         if not event.contains(Engine, "before_cursor_execute", _wait_for_busy_store):
             event.listen(Engine, "before_cursor_execute", _wait_for_busy_store, retval=True)
+        if self.database:
+            with self.creating():
+                if not self.database.exists():
+                    database.create(self.database)
         mlflow.set_tracking_uri(self.uri)
         return mlflow.MlflowClient(self.uri)
 
     def open_experiment(self, name: str) -> str:
-        """Create the database and the experiment where they are missing; return the experiment's id.
+        """Return an experiment's id; make the store and the experiment where they are missing.
 
         Raises:
             UserError: the store cannot be written, or the experiment was deleted.
         """
-        self.check()
+        client = self.client
         with self.creating():
-            experiment = self.client.get_experiment_by_name(name)
+            experiment = client.get_experiment_by_name(name)
             if experiment is None:
                 # A server decides itself where its artifacts go.
-                location = (self.folder / "artifacts").as_uri() if self.database else None
-                return self.client.create_experiment(name, artifact_location=location)
+                location = (self.folder / database.ARTIFACTS).as_uri() if self.database else None
+                return client.create_experiment(name, artifact_location=location)
         if experiment.lifecycle_stage == "deleted":
             raise UserError(
                 f"the experiment '{name}' was deleted. Restore it (mlflow experiments restore "
@@ -173,7 +189,7 @@ def _wait_for_busy_store(
 ) -> tuple[str, Any]:
     """Let SQLite wait two minutes for another writer; MLflow gives up after 20 s in each session."""
     if statement.startswith("PRAGMA busy_timeout"):
-        statement = f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000};"
+        statement = f"PRAGMA busy_timeout = {database.BUSY_SECONDS * 1000};"
     return statement, parameters
 
 

@@ -1,11 +1,15 @@
 """What a config names, made: the compiled model with its schedule, optimizer and metrics; callbacks."""
 
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import hydra
 import keras
+import tensorflow as tf
 from omegaconf import DictConfig
 
 from handwriting.config import parts
@@ -16,6 +20,7 @@ from handwriting.tracking import names
 from handwriting.training.batches import input_shape
 
 STEPS_PER_EXECUTION = 32  # of the batches that TensorFlow runs before Python has a turn
+FEWER_JOBS = "in a sweep, fewer jobs at once: hydra.launcher.jobs=N"
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ def build(cfg: DictConfig, dataset: Dataset) -> Built:
 
     Raises:
         UserError: something that a `_target_` names cannot be loaded, does not take what the config gives, or
-            is of another kind; or two metrics have one name.
+            is of another kind, or does not fit into memory; or two metrics have one name.
     """
     keras.backend.clear_session()
     keras.utils.set_random_seed(cfg.seed)
@@ -79,6 +84,51 @@ def build(cfg: DictConfig, dataset: Dataset) -> Built:
     return Built(model, callbacks, metrics, better)
 
 
+@contextmanager
+def within_memory(cfg: DictConfig, model: keras.Model) -> Iterator[None]:
+    """Work with a built model.
+
+    Raises:
+        UserError: memory ran out; says for what, how large the model is, and what would help.
+    """
+    try:
+        yield
+    except Exception as error:
+        what = _too_large(error)
+        if what is None:
+            raise
+        size = f" The model has {model.count_params():,} parameters." if model.built else ""
+        raise UserError(
+            f"memory ran out: {what}.{size} Try a smaller batch_size than {cfg.batch_size}, "
+            f"a smaller model or, {FEWER_JOBS}"
+        ) from error
+
+
+def _too_large(error: BaseException | None) -> str | None:
+    """Return what did not fit into memory, or None where an error has another cause."""
+    while error is not None:
+        text = str(error)
+        if isinstance(error, MemoryError):
+            return text or "an object of Python's did not fit"
+        if isinstance(error, tf.errors.ResourceExhaustedError):
+            if found := re.search(r"shape\[([\d,]+)\] and type (\w+)", text):
+                return _tensor(found[1].split(","), found[2])
+            # Other allocators name no shape; a full disk is the same error, and not meant.
+            if found := re.search(r".*(?:memory|alloc).*", text, re.IGNORECASE):
+                return found[0].strip()
+        # What TensorFlow says of zeros that do not fit, such as an optimizer begins with.
+        if isinstance(error, tf.errors.InvalidArgumentError) and "Cannot parse tensor from proto" in text:
+            proto = text.rpartition("Cannot parse tensor from proto")[2]
+            return _tensor(re.findall(r"size: (\d+)", proto), re.findall(r"DT_(\w+)", proto)[0].lower())
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _tensor(shape: list[str], dtype: str) -> str:
+    size = math.prod(map(int, shape)) * tf.as_dtype(dtype).size / 1e9
+    return f"a tensor of {' × '.join(shape)} ({size:,.1f} GB) did not fit"
+
+
 def _made(key: str, part: Mapping[str, Any], **more: Any) -> Any:
     """Return what a `_target_` makes of its arguments."""
     target = part["_target_"]
@@ -89,6 +139,10 @@ def _made(key: str, part: Mapping[str, Any], **more: Any) -> Any:
     try:
         return hydra.utils.instantiate(dict(part), **more)
     except hydra.errors.InstantiationException as error:
+        if (what := _too_large(error)) is not None:
+            raise UserError(
+                f"{key}: memory ran out when {target} was made: {what}. Try a smaller one or, {FEWER_JOBS}"
+            ) from error
         reason = why(error)
         if "input_shape" in more and "output size would be zero or negative" in reason:  # Keras's words
             said = f"needs larger images than {more['input_shape']}; model=mlp takes any"

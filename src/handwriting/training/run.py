@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import keras
-import mlflow
 import numpy as np
 import tensorflow as tf
 from omegaconf import DictConfig, OmegaConf
@@ -19,12 +18,13 @@ from handwriting.drawing import COLORS, mistakes
 from handwriting.errors import redact
 from handwriting.tracking import names
 from handwriting.tracking.identity import digest
+from handwriting.tracking.model import load_model
 from handwriting.tracking.provenance import command_line, git_state, machine_tags
 from handwriting.tracking.resume import Found
 from handwriting.tracking.run import Run, tracked_run
 from handwriting.training.augmentation import shifted
 from handwriting.training.batches import evaluation_batches, training_batches
-from handwriting.training.building import Built, build
+from handwriting.training.building import Built, build, within_memory
 from handwriting.training.callbacks import SeedEpoch, StopAtNan, TrackEpochs, WatchCallbacks
 from handwriting.training.checkpoint import Checkpoint, Checkpoints, weights_digest
 
@@ -53,9 +53,8 @@ def train_run(
     built = build(cfg, dataset)
     model = built.model
     if start:
-        # Not compiled: Keras would not find the classes of a user's own metrics and optimizer.
-        stored = mlflow.keras.load_model(f"runs:/{start}/model", load_model_kwargs={"compile": False})
-        model.set_weights(stored.get_weights())
+        with within_memory(cfg, model):
+            model.set_weights(load_model(found.store, start).get_weights())
 
     # The run, and all that it was asked to do, before it does it.
     git, tracking = git_state(), cfg.tracking
@@ -79,11 +78,16 @@ def train_run(
     }
     after = f" {choices['start']}" if start else ""
     name = f"{choices['optimizer']} {choices['model']}{after} seed {cfg.seed}"
-    run_id = found.run.info.run_id if found.run else None
-    with tracked_run(found.store, found.experiment_id, name, own_tags, run_id) as run:
+    run_id, saved = found.run.info.run_id if found.run else None, None
+    if run_id:
+        saved = Checkpoints(found.store.checkpoints_of(run_id), found.identity.fingerprint).newest()
+    if saved:
+        with within_memory(cfg, model):
+            saved.restore(model)  # before anything is written: one that does not fit leaves the run as it is
+    history = saved.history if saved else []
+    tracked = tracked_run(found.store, found.experiment_id, name, own_tags, run_id)
+    with tracked as run, within_memory(cfg, model):
         checkpoints = Checkpoints(found.store.checkpoints_of(run.id), found.identity.fingerprint)
-        saved = checkpoints.newest() if run_id else None
-        history = saved.history if saved else []
         if run_id:
             log.info("%s  run %s goes on after epoch %d", name, run_id, len(history))
             run.set_tags(_going_on(run, tracking.sweep, git.commit, git.dirty))
@@ -97,8 +101,6 @@ def train_run(
         )
 
         # The epochs that are left.
-        if saved:
-            saved.restore(model)
         if names.STOPPED not in run.tags or not saved:
             tracking_callbacks = [
                 TrackEpochs(run, checkpoints, history, cfg.epochs),
@@ -116,8 +118,8 @@ def train_run(
 
         # The model, and the test set, which is read once.
         if names.FINAL_WEIGHTS not in run.tags:
-            run.log_model(model, step=last)
-            run.set_tags({names.FINAL_WEIGHTS: weights_digest(model)})
+            sha256 = run.log_model(model, step=last)
+            run.set_tags({names.FINAL_WEIGHTS: weights_digest(model), names.MODEL: sha256})
         if names.TEST_ACCURACY not in run.metrics:
             scores, predicted = evaluate(built, dataset, cfg.test_shift)
             test = dataset.test

@@ -1,0 +1,85 @@
+"""A command and its terminal: output that is closed, full, broken or of few characters, and Ctrl-C."""
+
+import codecs
+import io
+import logging
+import os
+import select
+import signal
+import sys
+import threading
+from typing import Any
+
+PLAIN = {"±": "+/-", "−": "-", "×": "x", "–": "-", "µ": "u"}
+
+
+def survive() -> None:
+    """Let no error of the terminal end this process; called first thing in each process of a command.
+
+    A closed descriptor is opened on /dev/null. What cannot be written is dropped, and all after it. What the
+    terminal's encoding lacks is written with other characters. Output that a notebook or a test has put in
+    place of the process's own stays as it is.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            # Else the next file to be opened would get the number, and in it, be it a database, what C++
+            # writes to standard error. Worker processes inherit it.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    codecs.register_error("plain", _plain)
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  # to the end
+        elif stream is getattr(sys, f"__{name}__"):
+            setattr(sys, name, _wrapped(stream, number))
+    # Tracebacks of what is said in one line: that a log file's disk is full, and what MLflow raises anyway.
+    logging.raiseExceptions = False
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    sys.unraisablehook = send_again
+
+
+def send_again(lost: "sys.UnraisableHookArgs") -> None:
+    """Send Ctrl-C or SIGTERM to this process once more where the exception that it had raised was lost.
+
+    Python goes on after one that is raised in a callback, such as the garbage collector's, and calls this.
+    """
+    if not isinstance(lost.exc_value, KeyboardInterrupt | SystemExit):
+        sys.__unraisablehook__(lost)
+        return
+    number = signal.SIGINT if isinstance(lost.exc_value, KeyboardInterrupt) else signal.SIGTERM
+    again = threading.Timer(0.1, signal.pthread_kill, (threading.main_thread().ident, number))
+    again.daemon = True
+    again.start()
+
+
+def _wrapped(stream: Any, number: int) -> io.TextIOWrapper:
+    """Return a stream that writes where a stream of Python's does, a descriptor, and never raises."""
+    return io.TextIOWrapper(
+        io.BufferedWriter(_Output(number, "w", closefd=False)),
+        encoding=stream.encoding,
+        errors="plain",
+        line_buffering=stream.line_buffering or stream.write_through,
+    )
+
+
+class _Output(io.FileIO):
+    """A descriptor that is /dev/null from the first error on, for what C++ and other processes write too."""
+
+    def write(self, data: Any) -> int:
+        try:
+            while (written := super().write(data)) is None:  # a pipe that does not block, and is full
+                select.select([], [self], [])
+            return written
+        except OSError:
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, self.fileno())
+            os.close(null)
+            return len(data)
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    """Return the characters to write in place of those that an encoding lacks, and where to go on."""
+    assert isinstance(error, UnicodeEncodeError)
+    return "".join(PLAIN.get(letter, "?") for letter in error.object[error.start : error.end]), error.end

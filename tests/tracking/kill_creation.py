@@ -1,0 +1,66 @@
+"""Kill a process at seeded moments while it makes a store, and let another one use that store.
+
+    python tests/tracking/kill_creation.py FOLDER MOMENTS [alone]
+
+SIGKILL meets a statement of MLflow's, or the new file's getting its name. With `alone`, the process that is
+killed is one of MLflow's own, which makes the store in place. Each attempt is forked when all is imported.
+Prints a line a moment: how the process ended that was killed, and the one after it.
+"""
+
+import logging
+import os
+import random
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import mlflow.store.tracking.sqlalchemy_store
+from sqlalchemy import Engine, event
+
+from handwriting.tracking import Store
+from handwriting.tracking.run import tracked_run
+
+logging.basicConfig(format="%(message)s", stream=sys.stdout)
+
+
+def attempt(folder: Path, moment: int, alone: bool) -> int:
+    """Use a store in a process of its own, which dies at a moment, if that comes; return its exit status."""
+    pid = os.fork()
+    if pid == 0:
+        passed = 0
+
+        def die(*_: Any) -> None:
+            nonlocal passed
+            passed += 1
+            if passed == moment:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        event.listen(Engine, "before_cursor_execute", die)
+        replace = os.replace
+        os.replace = lambda *names: (die(), replace(*names))  # type: ignore[assignment,func-returns-value]
+        try:
+            if alone:
+                mlflow.MlflowClient(f"sqlite:///{folder}/mlflow.db").search_experiments()
+            else:
+                store = Store(f"sqlite:///{folder}/mlflow.db")
+                with tracked_run(store, store.open_experiment("first"), "run", {}) as run:
+                    run.log_epoch({"loss": 1.0}, 0)
+            print(passed, flush=True)
+            os._exit(0)
+        except BaseException as error:
+            print(repr(error), flush=True)
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+if __name__ == "__main__":
+    root, killed_alone = Path(sys.argv[1]), sys.argv[3:] == ["alone"]
+    chance = random.Random(0)  # noqa: S311
+    # MLflow makes its tables in 1,683 statements; the new file gets its name, and is opened, after them.
+    moments = chance.sample(range(1, 1700), int(sys.argv[2]))
+    for number, last in enumerate(moments):
+        place = root / str(number)
+        place.mkdir(parents=True)
+        print(attempt(place, last, killed_alone), attempt(place, 0, alone=False), flush=True)

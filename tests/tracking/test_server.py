@@ -1,0 +1,156 @@
+"""A run whose server stops answering: a real server, killed or stopped while a real run writes to it."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from handwriting.config import ROOT
+
+TINY = [
+    "model=mlp", "model.units=16", "data.limit_train=500", "data.limit_test=200", "data.validation_size=100",
+]  # fmt: skip
+
+
+class Server:
+    """`mlflow server` on a store of its own."""
+
+    def __init__(self, folder: Path):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.folder, self.address = folder, f"http://127.0.0.1:{self.port}"
+        self.start()
+
+    def start(self) -> None:
+        options = ["--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
+        options += ["--backend-store-uri", f"sqlite:///{self.folder}/mlflow.db"]
+        options += ["--artifacts-destination", f"{self.folder}/artifacts"]
+        with (self.folder / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "mlflow", "server", *options],
+                stdout=log, stderr=log, cwd=self.folder, start_new_session=True,
+                env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+            )  # fmt: skip
+        wait_for(self.answers)
+
+    def answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.address}/health", timeout=5):  # noqa: S310  # our own address
+                return True
+        except OSError:
+            return False
+
+    def tell(self, what: signal.Signals) -> None:
+        os.killpg(self.process.pid, what)
+        if what == signal.SIGKILL:
+            self.process.wait()
+
+    def runs(self) -> list[Run]:
+        client = MlflowClient(f"sqlite:///{self.folder}/mlflow.db")
+        return list(client.search_runs([found.experiment_id for found in client.search_experiments()]))
+
+
+def wait_for(look: Callable[[], object], seconds: float = 90) -> None:
+    end = time.monotonic() + seconds
+    while not look():
+        assert time.monotonic() < end, f"not within {seconds} s"
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """Return a copy of the code: beside a server, checkpoints and locks are in the checkout's mlruns/."""
+    for name in ("src", "conf"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    return tmp_path
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    (tmp_path / "server").mkdir()
+    server = Server(tmp_path / "server")
+    try:
+        yield server
+    finally:
+        server.tell(signal.SIGKILL)
+
+
+@contextmanager
+def train(checkout: Path, server: Server, *overrides: str) -> Iterator[subprocess.Popen[str]]:
+    environment = os.environ | {"MLFLOW_TRACKING_URI": server.address, "PYTHONPATH": f"{checkout}/src"}
+    command = [sys.executable, "-m", "handwriting.train", *TINY, *overrides]
+    with subprocess.Popen(
+        command, cwd=checkout, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_run_whose_server_is_gone_ends_and_is_gone_on_with(checkout: Path, server: Server) -> None:
+    """One run of two is told to end while the server is silent; the other waits, until it is killed."""
+
+    def epochs_done() -> dict[str, float]:
+        return {str(run.info.run_name)[-1]: len(history(server, run)) for run in server.runs()}  # by seed
+
+    def stand_still() -> bool:
+        before = epochs_done()
+        time.sleep(3)  # an epoch takes a tenth of a second
+        return epochs_done() == before
+
+    settings = ("epochs=100",)
+    with (
+        train(checkout, server, *settings) as other,
+        train(checkout, server, "epochs=9999", "seed=1") as told,
+    ):
+        wait_for(lambda: len(epochs_done()) == 2 and all(epochs_done().values()))
+        server.tell(signal.SIGSTOP)
+        wait_for(stand_still)
+        started = time.monotonic()
+        told.terminate()
+        _, said = told.communicate(timeout=60)
+        assert time.monotonic() - started < 30
+        assert told.returncode == 128 + signal.SIGTERM
+        assert "Traceback" not in said
+        assert "the run stays RUNNING there; its command goes on with it" in said
+
+        server.tell(signal.SIGCONT)
+        before = epochs_done()["0"]
+        wait_for(lambda: epochs_done()["0"] > before)
+        server.tell(signal.SIGKILL)
+        started = time.monotonic()
+        _, said = other.communicate(timeout=120)
+        assert time.monotonic() - started > 20, "a server that starts again is waited for"
+        assert other.returncode == 1
+        assert "Traceback" not in said
+        (error,) = [line for line in said.splitlines() if line.startswith("error:")]
+        assert error.startswith(
+            f"error: {server.address}: the server does not answer. What was stored is whole"
+        )
+
+    server.start()
+    assert [run.info.status for run in server.runs()] == ["RUNNING"] * 2, "what could not be told is not said"
+    with train(checkout, server, *settings) as again:
+        _, said = again.communicate(timeout=120)
+    assert again.returncode == 0, said
+    (run,) = [run for run in server.runs() if run.data.params["seed"] == "0"]
+    assert (run.info.status, run.data.tags["resumes"]) == ("FINISHED", "1")
+    assert history(server, run) == list(range(100))
+
+
+def history(server: Server, run: Run) -> list[int]:
+    client = MlflowClient(f"sqlite:///{server.folder}/mlflow.db")
+    return [point.step for point in client.get_metric_history(run.info.run_id, "loss")]
