@@ -1,6 +1,8 @@
 """The report: on the screen, as files, in the store; and the notebook, which tells the same."""
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -54,7 +56,7 @@ def test_the_report_is_on_the_screen_in_files_and_in_the_store(
     screen = capsys.readouterr().out
     assert TITLE in screen
     assert str(page) in screen
-    html = page.read_text()
+    html = page.read_text(encoding="utf-8")
     assert TITLE in html
     assert "://" not in re.sub(r'"data:[^"]*"', "", html), "no address outside itself"
     assert html.count("<img") == 3
@@ -84,9 +86,37 @@ def test_what_a_run_got_wrong_stands_in_the_page(tmp_path: Path) -> None:
         picture = tmp_path / "mistakes.png"
         picture.write_bytes(run.info.run_name.encode())
         store.client.log_artifact(run.info.run_id, str(picture))
-    html = report(store).read_text()
+    html = report(store).read_text(encoding="utf-8")
     assert [html.index(f"<h2>What {arm} got wrong, seed 0</h2>") for arm in ("rmsprop", "adam")]
     assert "cm1zcHJvcCBjbm4gc2VlZCAw" in html, "the picture of 'rmsprop cnn seed 0', in base 64"
+
+
+@pytest.mark.parametrize("kind", ["link", "broken link", "file"])
+def test_a_report_takes_the_place_of_a_link_or_a_file_not_of_what_a_link_points_to(
+    filled: Store, tmp_path: Path, kind: str
+) -> None:
+    folder, mine = report(filled).parent, tmp_path / "mine.txt"
+    mine.write_text("mine", encoding="utf-8")
+    shutil.rmtree(folder)
+    if kind == "file":
+        folder.write_text("", encoding="utf-8")
+    else:
+        folder.symlink_to(tmp_path if kind == "link" else tmp_path / "nowhere")
+    assert report(filled).parent == folder
+    assert not folder.is_symlink()
+    assert list(tmp_path.iterdir()) == [mine]
+    assert mine.read_text(encoding="utf-8") == "mine"
+
+
+def test_where_the_locale_is_ascii_the_page_is_whole_and_the_screen_plain(filled: Store) -> None:
+    folder = report(filled).parent
+    ascii_only = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    words = [sys.executable, "-m", "handwriting.report", "--uri", filled.uri]
+    done = subprocess.run(words, env=os.environ | ascii_only, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "mean +/- standard deviation" in done.stdout.decode("ascii")
+    for name in ("report.html", "verdict.md"):
+        assert "mean ± standard deviation" in (folder / name).read_text(encoding="utf-8")
 
 
 def test_a_report_needs_no_tensorflow(filled: Store) -> None:
@@ -102,7 +132,7 @@ def test_names_of_runs_are_no_markup_in_the_page(tmp_path: Path) -> None:
     store.client.create_run(
         experiment(store, "synthetic").experiment_id, run_name="<script>alert(1)</script>"
     )
-    html = report(store, experiment="synthetic").read_text()
+    html = report(store, experiment="synthetic").read_text(encoding="utf-8")
     assert "<script" not in html
     assert "&lt;script&gt;" in html
 
@@ -190,4 +220,4 @@ def test_the_notebook_runs_on_a_store(filled: Store, tmp_path: Path, monkeypatch
 def test_the_notebook_is_committed_with_its_outputs_and_without_paths_of_a_machine() -> None:
     cells = [cell for cell in nbformat.read(NOTEBOOK, as_version=4).cells if cell.cell_type == "code"]
     assert all(cell.outputs for cell in cells)
-    assert str(ROOT) not in NOTEBOOK.read_text()
+    assert str(ROOT) not in NOTEBOOK.read_text(encoding="utf-8")

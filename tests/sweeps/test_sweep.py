@@ -91,7 +91,7 @@ def test_a_sweep_of_any_images_ends_in_its_report(tmp_path: Path, capsys: pytest
     assert out.count("FINISHED") == 4
     assert "1%" in out, "the level that the data set names"
     (page,) = re.findall(r"^page and figures: (.*)$", out, re.MULTILINE)
-    text = Path(page).read_text()
+    text = Path(page).read_text(encoding="utf-8")
     assert text.count("<img") == 5, "curves, differences, time to target, what each arm got wrong"
     assert "What adam got wrong" in text
     assert {run.data.tags["data.sha256"] for run in runs} == {dataset_digest(compose(*made).data)}

@@ -40,7 +40,8 @@ def report(
     Arguments as for `load.load_runs` and `comparison.compare`.
 
     Raises:
-        UserError: there is nothing to compare, or no such thing, or what differs is more than was asked.
+        UserError: there is nothing to compare, or no such thing, or what differs is more than was asked; or
+            the files cannot be written.
     """
     loaded = load_runs(store, sweep, experiment)
     comparison = compare(loaded.runs, loaded.epochs, by, metric, where)
@@ -48,7 +49,19 @@ def report(
     name = loaded.sweep or loaded.experiment
     # An experiment may have any name; the folder is one in reports/, and no other.
     folder = store.folder / "reports" / re.sub(r"^\.", "%2E", quote(name, safe=" "))
-    shutil.rmtree(folder, ignore_errors=True)
+    with store.errors():  # imports MLflow, 3 s: the verdict is on the screen by now
+        page = write_files(store, loaded, comparison, name, folder)
+        store_report(store, loaded, name, sentence(comparison), markdown(comparison), folder)
+    print(f"\npage and figures: {page}")
+    return page
+
+
+def write_files(store: Store, loaded: LoadedRuns, comparison: Comparison, name: str, folder: Path) -> Path:
+    """Write page, figures and tables into a folder, in place of what was there; return the page's path."""
+    if folder.is_dir() and not folder.is_symlink():
+        shutil.rmtree(folder)
+    else:  # of a link, what it points to is somebody else's
+        folder.unlink(missing_ok=True)
     folder.mkdir(parents=True)
     drawn = draw_figures(comparison, loaded.epochs)
     pictures = {HEADINGS[key]: save(figure, folder / key) for key, figure in drawn.items()}
@@ -61,10 +74,7 @@ def report(
     comparison.left_out[[*columns, "reason"]].to_csv(folder / "left_out.csv", index=False)
     for number, table in enumerate(tables(comparison).values(), start=1):
         table.to_csv(folder / f"table{number}.csv", index=False)
-    (folder / "verdict.md").write_text(markdown(comparison, limit=100_000) + "\n")
-    with store.errors():  # imports MLflow, 3 s: the verdict is on the screen by now
-        store_report(store, loaded, name, sentence(comparison), markdown(comparison), folder)
-    print(f"\npage and figures: {page}")
+    (folder / "verdict.md").write_text(markdown(comparison, limit=100_000) + "\n", encoding="utf-8")
     return page
 
 

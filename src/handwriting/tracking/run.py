@@ -218,7 +218,8 @@ def _end(status: str) -> None:
         with _asking_once():
             mlflow.end_run(status)
     except (MlflowException, OSError):
-        log.warning("the store takes nothing now: the run stays RUNNING there; its command goes on with it")
+        if status == "KILLED":  # a failure is said in a line of its own
+            log.warning("the store takes nothing now: the run stays RUNNING there, and its command goes on")
 
 
 @contextmanager
