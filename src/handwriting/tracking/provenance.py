@@ -41,7 +41,7 @@ def command_line() -> str:
 def cpu_model() -> str:
     """Return the processor's name, as the kernel gives it."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         lines = []
     found = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -83,5 +83,6 @@ def git_state() -> GitState:
 def _git(*arguments: str) -> str | None:
     # A hook's GIT_DIR would name another repository.
     env = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
-    done = subprocess.run(["git", *arguments], cwd=ROOT, env=env, capture_output=True, text=True, check=False)
-    return done.stdout.strip("\n") if done.returncode == 0 else None
+    done = subprocess.run(["git", *arguments], cwd=ROOT, env=env, capture_output=True, check=False)
+    # Files and their names may be in any encoding: a byte that is not UTF-8 stays the byte that it is.
+    return os.fsdecode(done.stdout).strip("\n") if done.returncode == 0 else None

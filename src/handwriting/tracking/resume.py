@@ -114,7 +114,7 @@ def _say_what_other_code_did(store: Store, experiment_id: str, identity: Identit
         done = "skipped" if run.info.status == "FINISHED" else "gone on with"
         try:
             path = store.client.download_artifacts(run.info.run_id, names.CODE_FILE)
-            differs = difference(json.loads(Path(path).read_text()), identity.code)
+            differs = difference(json.loads(Path(path).read_bytes()), identity.code)
         except (MlflowException, OSError, ValueError):
             differs = f"its {names.CODE_FILE} cannot be read"
         log.warning(

@@ -126,9 +126,9 @@ class Run:
         files = {str(path.relative_to(ROOT)): path for path in git.untracked} | dict(modules)
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
-            (folder / "commit.txt").write_text(f"{git.commit}\n")
+            (folder / "commit.txt").write_text(f"{git.commit}\n", encoding="utf-8")
             if git.diff:
-                (folder / "uncommitted.diff").write_text(git.diff)
+                (folder / "uncommitted.diff").write_bytes(os.fsencode(git.diff))
             left_out = []
             for number, (name, path) in enumerate(sorted(files.items())):
                 with suppress(FileNotFoundError):  # gone meanwhile, or a broken link
@@ -142,7 +142,7 @@ class Run:
                         left_out.append(f"{name}  {path.stat().st_size} bytes  sha256 {sha256}\n")
             if left_out:
                 more = f"and {len(files) - 10 * FILES} more\n" if len(files) > 10 * FILES else ""
-                (folder / "untracked.txt").write_text("".join(left_out) + more)
+                (folder / "untracked.txt").write_bytes(os.fsencode("".join(left_out) + more))
             self._client.log_artifacts(self.id, temporary, f"process-{self.tags.get(names.RESUMES, 0)}")
 
     @signals_held()
