@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -181,6 +182,18 @@ def test_the_command_says_in_one_line_that_there_is_no_store(tmp_path: Path) -> 
         f"error: there is no store {tmp_path}/mlflow.db yet. Train some runs: make sweep, or make quick\n"
     )
     assert not (tmp_path / "mlflow.db").exists()
+
+
+def test_the_command_says_in_one_line_that_the_disk_takes_no_page(tmp_path: Path) -> None:
+    """A limit on a file's size, in blocks of 1,024 bytes, stands for a full disk."""
+    store = made(tmp_path, 4)
+    words = shlex.join([sys.executable, "-m", "handwriting.report", "--uri", store.uri])
+    limited = ["bash", "-c", f"ulimit -f 100; {words}"]
+    done = subprocess.run(limited, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert "File too large" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_the_command_refuses_a_mixed_experiment_and_takes_the_way_out_that_it_names(tmp_path: Path) -> None:
