@@ -151,7 +151,7 @@ def _shares(seconds: pd.DataFrame, names: Iterable[str], images: int) -> dict[st
 def _output(module: str, *arguments: str) -> str:
     """Return what `python -m MODULE` prints; where it fails, raise what it said."""
     command = [sys.executable, "-m", module, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
     if done.returncode:
         raise RuntimeError(f"{command} ended with exit code {done.returncode}:\n{done.stderr}")
     return done.stdout

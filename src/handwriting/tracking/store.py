@@ -107,8 +107,9 @@ class Store:
         try:
             yield
         except (MlflowException, SQLAlchemyError, OSError) as error:
-            place = getattr(error, "filename", None) or redact(self.uri)
-            reason = str(error).partition("\n")[0]
+            # Of a copy that failed, the second name is the one in the store.
+            place = getattr(error, "filename2", None) or getattr(error, "filename", None) or redact(self.uri)
+            reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
             if self.uri.startswith("http") and isinstance(error.__context__, OSError):
                 reason = "the server does not answer"
             raise UserError(
