@@ -13,7 +13,7 @@ import pytest
 from conftest import SMALL, runs_in
 from handwriting.config import TrackingConfig
 
-WORDS = (*SMALL, "model=mlp", "model.units=16", "batch_size=500", "epochs=40", "threads=1")
+WORDS = (*SMALL, "model=mlp", "model.units=16", "batch_size=500", "epochs=30", "threads=1")
 
 
 @pytest.fixture
@@ -77,9 +77,9 @@ def test_a_full_disk_is_said_in_one_line_and_with_more_space_the_same_command_go
     assert all(f"{disk}/jobs" in said for said in said_of_each)
 
     remount(disk, "nr_inodes=10000,size=200m")
-    sweep = start(disk, "-m", "seed=0")
-    _, said = sweep.communicate()
-    assert sweep.returncode == 0, said
+    again = start(disk)
+    _, said = again.communicate()
+    assert again.returncode == 0, said
     assert "goes on after epoch" in said
     (resumed,) = runs_in(TrackingConfig(uri_of(disk), "handwriting"))
     assert resumed.info.status == "FINISHED"

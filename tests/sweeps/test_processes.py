@@ -67,10 +67,7 @@ def two_have_loaded(sweep: subprocess.Popen[bytes], library: str) -> bool:
     return sum(library in loaded(worker) for worker in workers_of(sweep)) == 2
 
 
-told_here = pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="what is loaded is not told here")
-
-
-@told_here
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="what is loaded is not told here")
 def test_a_worker_that_ctrl_c_meets_in_its_imports_ends_without_a_traceback(tmp_path: Path) -> None:
     """Only they get it here: the sweep's own process would end them before they have said anything."""
     with started(tmp_path, *TWO, "tracking.experiment_name=imports") as sweep:
@@ -81,21 +78,6 @@ def test_a_worker_that_ctrl_c_meets_in_its_imports_ends_without_a_traceback(tmp_
     said = (tmp_path / "screen").read_text(encoding="utf-8")
     assert "Traceback" not in said
     assert said.count("the job's process was ended with exit code 130") == 2
-
-
-@told_here
-def test_ctrl_c_while_workers_import_tensorflow_ends_the_sweep_in_order(tmp_path: Path) -> None:
-    experiment = "tracking.experiment_name=tensorflow"
-    with started(tmp_path, *TWO, experiment) as sweep:
-        wait_until(lambda: two_have_loaded(sweep, "_pywrap_tensorflow_internal"))
-        workers = workers_of(sweep)
-        os.killpg(sweep.pid, signal.SIGINT)
-        assert sweep.wait(PATIENCE) == 1
-    said = (tmp_path / "screen").read_text(encoding="utf-8")
-    assert "Traceback" not in said
-    assert said.endswith("\ninterrupted\n")
-    assert not any(worker.is_running() for worker in workers)
-    assert runs_in(compose(experiment).tracking) == [], "no run had begun"
 
 
 # SIGTERM meets a callback of the garbage collector: Python goes on after its exception.

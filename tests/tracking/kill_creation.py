@@ -7,6 +7,7 @@ killed is one of MLflow's own, which makes the store in place. Each attempt is f
 Prints a line a moment: how the process ended that was killed, and the one after it.
 """
 
+import gc
 import logging
 import os
 import random
@@ -56,6 +57,7 @@ def attempt(folder: Path, moment: int, alone: bool) -> int:
 
 
 if __name__ == "__main__":
+    gc.freeze()  # a collection in a forked process would copy all that is imported
     root, killed_alone = Path(sys.argv[1]), sys.argv[3:] == ["alone"]
     chance = random.Random(0)  # noqa: S311
     # MLflow makes its tables in 1,683 statements; the new file gets its name, and is opened, after them.

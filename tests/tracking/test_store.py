@@ -27,7 +27,7 @@ def test_a_new_store_lets_readers_and_a_writer_work_side_by_side(tmp_path: Path)
     assert places == [(f"file://{tmp_path}/new/artifacts",)]
 
 
-@pytest.mark.parametrize(("moments", "alone"), [(30, []), (4, ["alone"])], ids=["ours", "MLflow's own"])
+@pytest.mark.parametrize(("moments", "alone"), [(30, []), (2, ["alone"])], ids=["ours", "MLflow's own"])
 def test_a_process_killed_while_it_makes_a_store_leaves_one_that_the_next_can_use(
     tmp_path: Path, moments: int, alone: list[str]
 ) -> None:
