@@ -125,7 +125,7 @@ def test_a_run_whose_server_is_gone_ends_and_is_gone_on_with(checkout: Path, ser
         assert time.monotonic() - started < 30
         assert told.returncode == 128 + signal.SIGTERM
         assert "Traceback" not in said
-        assert "the run stays RUNNING there, and its command goes on" in said
+        assert "the run stays RUNNING there. The same command goes on with it" in said
 
         server.tell(signal.SIGCONT)
         before = epochs_done()["0"]

@@ -31,8 +31,8 @@ ADDRESSES = (
 def create(database: Path) -> None:
     """Let MLflow make its tables under another name, and give the file its own name when it is whole.
 
-    MLflow alone makes them in place, in some seventy steps: a process that ends among them leaves a file that
-    neither it nor MLflow can open again. The first experiment's address tells where the store was made.
+    MLflow alone makes them in place, in 1,683 statements, each for itself: a process that ends among them
+    leaves a file that nobody can open again. The first experiment's address tells where the store was made.
     """
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
     from sqlalchemy import Engine, event

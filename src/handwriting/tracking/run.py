@@ -219,7 +219,9 @@ def _end(status: str) -> None:
             mlflow.end_run(status)
     except (MlflowException, OSError):
         if status == "KILLED":  # a failure is said in a line of its own
-            log.warning("the store takes nothing now: the run stays RUNNING there, and its command goes on")
+            log.warning(
+                "the store takes nothing now: the run stays RUNNING there. The same command goes on with it"
+            )
 
 
 @contextmanager
