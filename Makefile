@@ -4,17 +4,28 @@
 SHELL := bash
 PYTHON ?= python3
 SEEDS ?= 1
-JOBS ?= null
 N ?= 30
 RUN := .venv/bin/python -m
+AT_ONCE = $(if $(JOBS),hydra.launcher.jobs=$(JOBS))
 # A .venv has its own path in its scripts, and the checkout's as that of the package: moved or copied, it would
 # run the code of another folder. And of one that was never finished nothing is sure.
 ELSEWHERE := $(shell test "$$(cat .venv/ready 2>/dev/null)" = "$$(pwd -P)" || echo yes)
 
+# $(call number,NAME,GOALS): of the GOALS that take NAME, none begins with a NAME that is no number.
+number = $(if $(filter $(2),$(MAKECMDGOALS)),$(if $(shell [[ '$($(1))' =~ ^([1-9][0-9]*)?$$ ]] && echo yes),, \
+	$(error $(1) must be a whole number, 1 or more. Received: $($(1)))))
+$(call number,SEEDS,sweep notebook-protocol)
+$(call number,JOBS,sweep quick notebook-protocol)
+$(call number,N,soak)
+$(call number,MINUTES,soak)
+$(call number,PORT,ui)
+# $(call quietly,COMMAND): show what it says only where it fails.
+quietly = @said=$$($(1) 2>&1) || { echo "$$said" >&2; exit 1; }
+
 .PHONY: help setup sweep quick notebook-protocol report analysis lab ui orphans test soak bench lint lock clean
 
 help: ## say what there is
-	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 26
 
 setup: .venv/ready ## build .venv from requirements.lock
 
@@ -23,34 +34,36 @@ ifdef ELSEWHERE
 endif
 .venv/ready: requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and "error: Python 3.11 to 3.13 is needed, and $(PYTHON) is " + sys.version.split()[0] + ". Name another: make PYTHON=python3.12")'
-	$(if $(ELSEWHERE),rm -rf .venv)
-	test -x .venv/bin/uv || $(PYTHON) -m venv .venv
+	@echo "setting up .venv (half a minute, once) ..."
+	$(if $(ELSEWHERE),@rm -rf .venv)
+	$(call quietly,test -x .venv/bin/uv || $(PYTHON) -m venv .venv)
 	@# uv, checked by its hash like all else: it installs in a sixth of pip's time, and compiles, which
 	@# halves what importing TensorFlow takes.
 	@sed -n '/^uv==/,/^    #/p' requirements.lock > .venv/uv.lock
-	$(RUN) pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r .venv/uv.lock
-	VIRTUAL_ENV=.venv .venv/bin/uv pip sync --quiet --require-hashes --compile-bytecode requirements.lock
-	VIRTUAL_ENV=.venv .venv/bin/uv pip install --quiet --no-deps --no-build-isolation --editable .
+	$(call quietly,$(RUN) pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r .venv/uv.lock)
+	$(call quietly,VIRTUAL_ENV=.venv .venv/bin/uv pip sync --quiet --require-hashes --compile-bytecode requirements.lock)
+	$(call quietly,VIRTUAL_ENV=.venv .venv/bin/uv pip install --quiet --no-deps --no-build-isolation --editable .)
 	@pwd -P > $@
 
 sweep: .venv/ready ## compare RMSprop with Adam on the notebook's CNN (SEEDS=n pairs, JOBS=n at once)
-	$(RUN) handwriting.train experiment=rmsprop_vs_adam 'seed=range($(SEEDS))' hydra.launcher.jobs=$(JOBS)
+	$(RUN) handwriting.train experiment=rmsprop_vs_adam 'seed=range($(SEEDS))' $(AT_ONCE)
 
 quick: .venv/ready ## the same comparison with a smaller network, in two to three minutes
-	$(RUN) handwriting.train experiment=quick hydra.launcher.jobs=$(JOBS)
+	$(RUN) handwriting.train experiment=quick $(AT_ONCE)
 
 notebook-protocol: .venv/ready ## what the notebook did, beside what it lacked (SEEDS=n)
-	$(RUN) handwriting.train experiment=notebook_protocol 'seed=range($(SEEDS))' hydra.launcher.jobs=$(JOBS)
+	$(RUN) handwriting.train experiment=notebook_protocol 'seed=range($(SEEDS))' $(AT_ONCE)
 
 report: .venv/ready ## the verdict, page and figures of the latest sweep (SWEEP=name)
 	$(RUN) handwriting.report $(if $(SWEEP),--sweep $(SWEEP))
 
-analysis: report ## report, and run the analysis notebook; leaves mlruns/analysis.html and .ipynb
-	$(RUN) nbconvert --log-level ERROR --execute --to notebook --output-dir mlruns notebooks/analysis.ipynb
+analysis: report ## report, and run the analysis notebook; leaves mlruns/analysis.html and .ipynb (SWEEP=name)
+	SWEEP='$(SWEEP)' $(RUN) nbconvert --log-level ERROR --execute --to notebook --output-dir mlruns notebooks/analysis.ipynb
 	$(RUN) nbconvert --log-level ERROR --to html mlruns/analysis.ipynb
 
-lab: .venv/ready ## open the analysis notebook in JupyterLab
-	$(RUN) jupyterlab --ServerApp.ip=127.0.0.1 notebooks/analysis.ipynb
+lab: .venv/ready ## open your own copy of the analysis notebook, mlruns/lab.ipynb, in JupyterLab
+	@test -e mlruns/lab.ipynb || cp notebooks/analysis.ipynb mlruns/lab.ipynb
+	$(RUN) jupyterlab --ServerApp.ip=127.0.0.1 mlruns/lab.ipynb
 
 ui: .venv/ready ## open the store in MLflow's UI (PORT=n)
 	$(RUN) handwriting.ui $(if $(PORT),--port $(PORT))
@@ -59,7 +72,8 @@ orphans: .venv/ready ## mark runs as KILLED whose process is gone
 	$(RUN) handwriting.orphans
 
 test: .venv/ready ## run the tests
-	$(RUN) pytest -n 2 --dist loadfile --no-loadscope-reorder
+	@# One process more than two cores, as some tests wait: for a server, or for TensorFlow.
+	$(RUN) pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 soak: .venv/ready ## kill N sweeps, or for MINUTES, at random moments and compare them with an undisturbed one
 	.venv/bin/python tests/soak.py $(if $(MINUTES),--minutes $(MINUTES),--sweeps $(N))

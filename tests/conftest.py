@@ -25,12 +25,17 @@ CHOICES = {
     "augmentation": "none", "start": "fresh",
 }  # fmt: skip
 
+# Half a minute and more each. The first waits most of its time, while the others compute.
+LONGEST = (
+    "test_server.py", "test_resume.py", "test_cli.py", "test_run.py", "test_page.py", "test_full_disk.py",
+    "test_building.py", "test_terminal.py", "test_ui.py", "test_bench.py", "test_moved_store.py",
+)  # fmt: skip
 Opened = tuple[Store, str]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the file that takes longest, so that both processes end at the same time."""
-    items.sort(key=lambda item: item.path.name != "test_resume.py")
+    """Begin with the files that take longest, so that all processes end at the same time."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
 @pytest.fixture(scope="session", autouse=True)

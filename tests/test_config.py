@@ -9,8 +9,9 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from conftest import CONF, jobs_of
-from handwriting.config import RANGES, check_config, compose
+from handwriting.config import check_config, compose
 from handwriting.errors import UserError
+from handwriting.keys import KEYS
 
 # A new file is tested the day it is added.
 FILES = [path.relative_to(CONF) for path in sorted(CONF.rglob("*/*.yaml"))]
@@ -34,7 +35,7 @@ OUTSIDE_AND_INSIDE: dict[str, tuple[list[object], list[object]]] = {
     "optimizer.epsilon": ([0, -1e-7], [1e-12]),
     "optimizer.weight_decay": ([-0.1, math.nan], [0, None]),
     "model.dropout": ([-0.1, 1, "half"], [0, 0.9]),
-    "model.units": ([0, -1], [1]),
+    "model.units": ([0, -1, 3.5], [1]),
     "label_smoothing": ([-0.1, 1.0], [0, 0.999]),
     "schedule.warmup": ([0, 1, None], [0.001, 0.999]),
     "augmentation.rotation": ([-0.1, 3.2], [0, 3.14]),
@@ -84,18 +85,19 @@ def test_the_experiment_compares_the_optimizers_as_the_notebook_trained() -> Non
 
 
 @functools.cache
-def default() -> DictConfig:
-    return compose()
+def with_keys_of(*members: str) -> DictConfig:
+    return compose(*members)
 
 
 def default_with(key: str, value: object) -> DictConfig:
-    cfg = default().copy()
-    OmegaConf.update(cfg, key, value, force_add=True)
+    optimizer = "adam" if "beta" in key else "rmsprop"
+    cfg = with_keys_of("model=mlp", "schedule=one_cycle", f"optimizer={optimizer}").copy()
+    OmegaConf.update(cfg, key, value)
     return cfg
 
 
 def test_every_range_is_tested() -> None:
-    assert set(OUTSIDE_AND_INSIDE) == set(RANGES)
+    assert set(OUTSIDE_AND_INSIDE) == {name for name, key in KEYS.items() if key.holds is not None}
 
 
 @pytest.mark.parametrize(
@@ -119,6 +121,7 @@ def test_a_value_at_the_edge_of_its_range_is_accepted(key: str, value: object) -
     ("override", "message"),
     [
         ("+typo=1", r"^typo: there is no such key"),
+        ("+lr=1", r"^lr: there is no such key\. Did you mean 'optimizer\.learning_rate'\?"),
         ("+epoch=1", r"^epoch: there is no such key\. Did you mean 'epochs'\?"),
         ("+data.limit=1", r"^data\.limit: there is no such key\. Did you mean 'data\.limit_t"),
         ("+tracking.url=x", r"^tracking\.url: there is no such key\. Did you mean 'tracking\.uri'\?"),
@@ -129,11 +132,35 @@ def test_a_value_at_the_edge_of_its_range_is_accepted(key: str, value: object) -
         ("+model.classes=9", r"^model\.classes follows from the data and the training\. Leave it out"),
         ("~optimizer.learning_rate", r"^optimizer\.learning_rate has no value"),
         ("augmentation=affine +augmentation.flip=1", r"^augmentation\.flip: there is no such key"),
-        ("metrics=[3]", r"^metrics\[0\]\._target_ must name a function or class\. Received: none"),
+        ("metrics=[f1]", r"^metrics\[0\] must be \{_target_: MODULE\.NAME, \.\.\.\}\. Received: f1$"),
+        ("metrics=[{name: f1}]", r"^metrics\[0\]\._target_ must name a function or class\. Received: none"),
+        (
+            "metrics=[{_target_: keras.metrics.F1Score, averag: x}]",
+            r"^metrics\[0\]\.averag: keras\.metrics\.F1S",
+        ),
+        (
+            "+model.activation=gelu",
+            r"^model\.activation: handwriting\.training\.models\.build_cnn takes no 'act",
+        ),
+        (
+            "+optimizer.lr=1",
+            r"^optimizer\.lr: keras\..* takes no 'lr'\. Did you mean 'optimizer\.learning_rate'",
+        ),
+        (
+            "schedule._target_=shlex.quote",
+            r"^schedule\._target_: shlex\.quote must take 'peak', which a run pas",
+        ),
+        (
+            "schedule=one_cycle ~schedule.warmup",
+            r"^schedule\.warmup has no value, and handwriting\..* needs one: \+schedule\.warmup=VALUE",
+        ),
         ("callbacks=[{monitor: loss}]", r"^callbacks\[0\]\._target_ must name a function or class"),
         ("metrics=[{_target_: keras.metrics.F1Score, better: up}]", r"^metrics\[0\]\.better must be more or"),
         ("model._target_=keras.Modle", r"^model\._target_: keras has no 'Modle'\. Did you mean 'Model'\?"),
-        ("start=after_rmsprop start.optimizer.rho=1", r"^start\.optimizer\.rho must be from 0 to below 1"),
+        (
+            "start=after_rmsprop start.optimizer.rho=1",
+            r"^start\.optimizer\.rho must be a number from 0 to below 1",
+        ),
         (
             "callbacks=[{_target_: keras.callbacks.EarlyStopping, monitor: [{_target_: os.system}]}]",
             r"^callbacks\[0\]\.monitor\[0\]\._target_: Hydra refuses os\.system: ",
@@ -149,7 +176,20 @@ def test_what_no_schema_sees_is_refused_too(override: str, message: str) -> None
 
 
 def test_a_target_that_hydra_does_not_call_is_not_looked_at() -> None:
-    check_config(compose("+optimizer._recursive_=false", "+optimizer.told={_target_: nobodys.module}"))
+    check_config(compose("+optimizer._recursive_=false", "+optimizer.name={_target_: nobodys.module}"))
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "+optimizer.clipnorm=1",  # of the base class
+        "+optimizer._partial_=true",
+        "metrics=[{_target_: keras.metrics.F1Score, better: more}]",  # ours
+        "+model.anything=1 model._target_=keras.layers.Dense",  # what Dense takes cannot be told
+    ],
+)
+def test_what_a_target_takes_is_accepted(override: str) -> None:
+    check_config(compose(*([override] if "[" in override else override.split())))
 
 
 def test_importing_the_command_imports_neither_tensorflow_nor_mlflow() -> None:

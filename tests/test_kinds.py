@@ -62,6 +62,9 @@ def check_kinds_of(folder: Path, overrides: str) -> None:
         ("start=after_mine start.optimizer.use_ema=1", "start.optimizer.use_ema must be true or false, "),
         ("optimizer=based optimizer.amsgrad=7", "optimizer.amsgrad must be true or false, as in conf/op"),
         ("optimizer=based optimizer.name=7", "optimizer.name must be text, as in {folder}/optimizer/based"),
+        ("model=[cnn,mlp]", "model takes one member: model=MEMBER. Several are a sweep: -m model=ONE,OTHER"),
+        ("optimizer=adam.yaml", "optimizer takes a member's name: optimizer=adam. Received: adam.yaml"),
+        ("experiment=fast.yaml", "experiment takes a member's name: experiment=fast. Received: fast.yaml"),
         ("experiment=wrong", "optimizer.nesterov must be true or false, as in conf/optimizer/sgd.yaml. Rece"),
     ],
 )  # fmt: skip

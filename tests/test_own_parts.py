@@ -83,7 +83,7 @@ def test_a_file_in_the_current_directory_is_found_by_both_commands(folder: Path,
 
 def test_a_module_that_cannot_be_imported_is_said_in_full(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text(
-        "import keras\nimport nobodys_module\n\ndef tiny(input_shape, classes): ...\n"
+        "import keras\nimport nobodys_module\n\ndef tiny(input_shape, classes, **more): ...\n"
     )
     done = command(tmp_path, sys.executable, "-m", "handwriting.train", *SMALL, "model._target_=broken.tiny")
     assert done.returncode == 1

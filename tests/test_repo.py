@@ -65,6 +65,63 @@ def test_a_checkout_that_was_moved_or_copied_gets_a_venv_of_its_own(tmp_path: Pa
     assert "pip" not in would_do()
 
 
+# What a user's Python does here: it makes a .venv whose pip and uv say a lot, and fails where it is told to.
+PYTHON = """#!/bin/sh
+[ "$1 $2" != "-m venv" ] && exit
+mkdir -p .venv/bin
+printf '#!/bin/sh\\necho "pip says a lot: $*"\\n' > .venv/bin/python
+printf '#!/bin/sh\\necho "uv says a lot: $*"\\ntest ! -e broken\\n' > .venv/bin/uv
+chmod +x .venv/bin/python .venv/bin/uv
+"""
+
+
+def test_setting_up_is_one_line_and_all_that_was_said_where_it_fails(tmp_path: Path) -> None:
+    for name in ("Makefile", "requirements.lock"):
+        shutil.copy(ROOT / name, tmp_path)
+    python = tmp_path / "python"
+    python.write_text(PYTHON)
+    python.chmod(0o755)
+
+    def set_up() -> subprocess.CompletedProcess[str]:
+        command = ["make", "setup", f"PYTHON={python}"]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    (tmp_path / "broken").touch()
+    failed = set_up()
+    assert failed.returncode != 0
+    assert "uv says a lot: pip sync" in failed.stderr
+    assert "pip says" not in failed.stdout + failed.stderr, "what worked"
+    (tmp_path / "broken").unlink()
+    done = set_up()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.fullmatch(r"setting up \.venv .*\n", done.stdout)
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["sweep SEEDS=abc", "sweep SEEDS=0", "notebook-protocol SEEDS=0-2", "quick JOBS=x", "soak N=-1",
+     "soak MINUTES=1.5", "ui PORT=http"],
+)  # fmt: skip
+def test_a_number_that_is_none_is_refused_in_one_line_before_anything_is_built(
+    words: str, tmp_path: Path
+) -> None:
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    command = ["make", *words.split()]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    name, value = words.split()[1].split("=")
+    assert done.returncode != 0
+    assert done.stdout == ""
+    said = rf"Makefile:\d+: \*\*\* {name} must be a whole number, 1 or more\. Received: {value}\.  Stop\.\n"
+    assert re.fullmatch(said, done.stderr)
+    assert [path.name for path in tmp_path.iterdir()] == ["Makefile"]
+
+
+def test_a_number_that_a_goal_does_not_take_is_let_alone() -> None:
+    """Such as the PORT of a machine's environment."""
+    command = ["make", "help", "PORT=tcp://1.2.3.4:80", "N=x"]
+    assert subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode == 0
+
+
 def test_the_lock_file_has_hashes_and_no_address() -> None:
     lines = [line for line in (ROOT / "requirements.lock").read_text().splitlines() if "#" not in line]
     assert not [line for line in lines if re.search(r"https?:|index-url|find-links|@", line)]

@@ -5,13 +5,16 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import Pipe
 from pathlib import Path
 
 import pytest
 
 from conftest import SMALL, runs_in
+from handwriting import terminal
 from handwriting.bench.synthetic import fill
 from handwriting.config import compose, cores
 from handwriting.tracking import Store
@@ -82,6 +85,68 @@ def test_a_pipe_that_does_not_block_gets_all_of_it() -> None:
     assert process.returncode == 0
 
 
+# Prints as Python does, as C does and as a process does that it starts.
+SPEAKS = """
+import os, subprocess, sys
+from multiprocessing.connection import Connection
+from handwriting import terminal
+
+terminal.survive()
+terminal.print_into(Connection(int(sys.argv[1]), readable=False))
+print("é from Python", flush=True)
+print("from Python's errors", file=sys.stderr)
+os.write(2, b"from C\\n 10 %\\r 20 %\\r\\n")
+subprocess.run(["echo", "from a process"])
+os.write(1, b"not a whole ")
+sys.stdin.read(1)
+os.write(1, b"line")
+"""
+
+
+def test_what_a_process_prints_on_a_terminal_comes_line_by_line_through_a_pipe() -> None:
+    reader, writer = Pipe(duplex=False)
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-c", SPEAKS, str(writer.fileno())]
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE, stdout=theirs, stderr=theirs, pass_fds=[writer.fileno()],
+        env=os.environ | {"PYTHONIOENCODING": "latin-1"},
+    ) as process:  # fmt: skip
+        writer.close()
+        printed = terminal.Printed(reader)
+        lines: list[str] = []
+        deadline = time.monotonic() + 50
+        while "from a process" not in lines and time.monotonic() < deadline:
+            lines += printed.lines()
+            time.sleep(0.01)
+        assert lines == ["é from Python", "from Python's errors", "from C", " 20 %", "from a process"]
+        assert printed.lines() == [], "no line that is not whole"
+        assert printed.open
+        process.communicate(b"x")
+    assert printed.lines() == ["not a whole line"]
+    assert (printed.open, printed.lines()) == (False, [])
+    os.set_blocking(ours, False)
+    with pytest.raises(BlockingIOError):  # nothing on the terminal
+        os.read(ours, 1)
+    os.close(ours)
+    os.close(theirs)
+
+
+def test_what_goes_to_a_file_still_goes_there(tmp_path: Path) -> None:
+    reader, writer = Pipe(duplex=False)
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-c", SPEAKS, str(writer.fileno())]
+    with (tmp_path / "file").open("wb") as file:
+        subprocess.run(
+            command, input=b"x", stdout=file, stderr=theirs, pass_fds=[writer.fileno()], check=True
+        )
+    writer.close()
+    assert (tmp_path / "file").read_text() == "é from Python\nfrom a process\nnot a whole line"
+    assert terminal.Printed(reader).lines() == ["from Python's errors", "from C", " 20 %"]
+    os.close(ours)
+    os.close(theirs)
+
+
 @pytest.fixture(scope="module")
 def trained() -> dict[str, subprocess.CompletedProcess[str]]:
     """Train two runs that can print nothing; their seeds are their places in TRAINED."""
@@ -101,6 +166,25 @@ def test_a_run_that_can_print_nothing_is_trained_and_stored(
     runs = {run.data.params["seed"]: run for run in runs_in(compose(*TINY).tracking)}
     run = runs[str(TRAINED.index(output))]
     assert (run.info.status, "test_accuracy" in run.data.metrics) == ("FINISHED", True)
+
+
+def test_a_run_ends_with_its_accuracy_where_it_is_and_how_to_compare_it(
+    trained: dict[str, subprocess.CompletedProcess[str]],
+) -> None:
+    """It is finished, and skipped: that ends in the same words."""
+    done = subprocess.run(
+        [sys.executable, "-m", "handwriting.train", "seed=1", *TINY],
+        capture_output=True, text=True, encoding="utf-8", check=True,
+    )  # fmt: skip
+    (run,) = [run for run in runs_in(compose(*TINY).tracking) if run.data.params["seed"] == "1"]
+    test, validation = (100 * run.data.metrics[name] for name in ("test_accuracy", "val_accuracy"))
+    command = f"python -m handwriting.train -m {' '.join(TINY)} KEY=A,B 'seed=range(6)'"
+    assert done.stdout.splitlines() == [
+        "",
+        f"test accuracy {test:.2f} %, validation {validation:.2f} %  (rmsprop mlp seed 1)",
+        f"run {run.info.run_id} in experiment terminal: make ui",
+        f"to compare two values of any key, with six seeds each: {command}",
+    ]
 
 
 def test_a_sweep_that_can_print_nothing_makes_its_report(

@@ -91,6 +91,13 @@ class Server:
         self.process.wait()
 
 
+def free_port() -> str:
+    """Return a port that no other server takes: each that is told none takes the first from 5000."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
 def until(found: Callable[[], Any], seconds: float = 60) -> Any:
     """Return what `found` returns as soon as that is something."""
     end = time.monotonic() + seconds
@@ -119,10 +126,7 @@ def alive(pid: int) -> bool:
 @pytest.fixture(scope="module")
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("empty")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = Server(f"sqlite:///{folder}/store/mlflow.db", folder, "--port", str(port))
+    server = Server(f"sqlite:///{folder}/store/mlflow.db", folder, "--port", free_port())
     try:
         yield server
     finally:

@@ -4,7 +4,6 @@ Importing it makes the schema and the resolvers that conf/ uses known to Hydra.
 """
 
 import copy
-import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
@@ -15,16 +14,20 @@ import hydra
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from handwriting.errors import UserError, nearest
+from handwriting.errors import UserError, redact
+from handwriting.keys import holds, key_of, nearest_key, table
+from handwriting.signatures import check_arguments
 from handwriting.targets import check_target
 
 ROOT = Path(__file__).parents[2]
+# What a run passes to a part, beside its own keys.
+_PASSED = {"model": ("input_shape", "classes"), "schedule": ("peak", "steps")}
 GROUPS = ("optimizer", "schedule", "model", "data", "augmentation", "start")  # that decide a result
 
 
 @dataclass
 class DataConfig:
-    """Where the images come from and how many of them are used; `targets` are for reports only."""
+    """Where the images come from and how many of them are used."""
 
     path: str = MISSING
     sha256: str | None = None
@@ -32,20 +35,21 @@ class DataConfig:
     validation_on_test: bool = False
     limit_train: int | None = None
     limit_test: int | None = None
-    targets: list[float] = field(default_factory=list)
 
 
 @dataclass
 class TrackingConfig:
     """Where runs are stored: an MLflow tracking URI and the name of an experiment in it.
 
-    A sweep tells each of its jobs its own name and the place of the job's arm among its arms, from 0.
+    A sweep tells each of its jobs its own name, the place of the job's arm among its arms, from 0, and the
+    arm's label.
     """
 
     uri: str = MISSING
     experiment_name: str = MISSING
     sweep: str = ""
     arm: int | None = None
+    label: str = ""
 
 
 @dataclass
@@ -70,7 +74,7 @@ class Config:
     """All that determines a run.
 
     `optimizer`, `schedule`, `model` and the members of `metrics` and `callbacks` are open: they go to their
-    `_target_`.
+    `_target_`. `arms` are a sweep's, by their names, and nothing to one run.
     """
 
     optimizer: dict[str, Any] = MISSING
@@ -89,44 +93,18 @@ class Config:
     seed: int = MISSING
     threads: int | None = None
     force: bool = False
+    arms: Any = None
 
 
 ConfigStore.instance().store(name="schema", node=Config)
 OmegaConf.register_new_resolver("root", lambda: str(ROOT), replace=True)
+OmegaConf.register_new_resolver("keys_help", lambda *, _root_: keys_help(_root_), replace=True)
 
 
 def compose(*overrides: str) -> DictConfig:
     """Compose conf/ as the command does, outside of it."""
     with hydra.initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         return hydra.compose("config", list(overrides))
-
-
-# Ranges by key: (what is right, test). Keys of `optimizer` are looked at where they are present.
-RANGES: dict[str, tuple[str, Any]] = {
-    "batch_size": ("at least 1", lambda x: x >= 1),
-    "epochs": ("at least 1", lambda x: x >= 1),
-    "label_smoothing": ("from 0 to below 1", lambda x: 0 <= x < 1),
-    "test_shift": ("from 0 to 3, in pixels", lambda x: 0 <= x <= 3),
-    "seed": ("from 0 to 4294967295", lambda x: 0 <= x < 2**32),
-    "threads": ("at least 1, or null for every core", lambda x: x is None or x >= 1),
-    "data.validation_size": ("at least 2, one for each class", lambda x: x >= 2),
-    "data.limit_train": ("at least 2, or null for all", lambda x: x is None or x >= 2),
-    "data.limit_test": ("at least 1, or null for all", lambda x: x is None or x >= 1),
-    "optimizer.learning_rate": ("a number > 0", lambda x: 0 < x < math.inf),
-    "optimizer.momentum": ("from 0 to below 1", lambda x: 0 <= x < 1),
-    "optimizer.rho": ("from 0 to below 1", lambda x: 0 <= x < 1),
-    "optimizer.beta_1": ("from 0 to below 1", lambda x: 0 <= x < 1),
-    "optimizer.beta_2": ("from 0 to below 1", lambda x: 0 <= x < 1),
-    "optimizer.epsilon": ("a number > 0", lambda x: 0 < x < math.inf),
-    "optimizer.weight_decay": ("a number >= 0, or null", lambda x: x is None or 0 <= x < math.inf),
-    "schedule.warmup": ("above 0 and below 1, a share of the steps", lambda x: 0 < x < 1),
-    "augmentation.rotation": ("from 0 to 3.1416, in radians", lambda x: 0 <= x <= 3.1416),
-    "augmentation.scale": ("from 0 to below 1", lambda x: 0 <= x < 1),
-    "augmentation.shear": ("a number >= 0", lambda x: 0 <= x < math.inf),
-    "augmentation.shift": ("a number >= 0, in pixels", lambda x: 0 <= x < math.inf),
-    "model.dropout": ("from 0 to below 1", lambda x: 0 <= x < 1),
-    "model.units": ("at least 1", lambda x: x >= 1),
-}
 
 
 def check_config(cfg: DictConfig) -> None:
@@ -136,27 +114,35 @@ def check_config(cfg: DictConfig) -> None:
         UserError: what is wrong, what would be right, and what was received.
     """
     _check_keys(cfg)
-    values = flatten(cfg)
-    for key, value in values.items():
-        right, test = RANGES.get(key.removeprefix("start."), ("", None))
-        if test is None:
-            continue
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not (is_number or value is None) or not _holds(test, value):
-            raise UserError(f"{key} must be {right}. Received: {value}")
-    for key, part in parts(cfg):
-        if not isinstance(part, dict) or not isinstance(part.get("_target_"), str):
-            raise UserError(f"{key}._target_ must name a function or class. Received: none")
-        for place, target in called(key, part):
+    for name, value in flatten(cfg).items():
+        check_value(name, value)
+    for name, part in parts(cfg):
+        if not isinstance(part, dict):
+            raise UserError(f"{name} must be {{_target_: MODULE.NAME, ...}}. Received: {part}")
+        if not isinstance(part.get("_target_"), str):
+            raise UserError(f"{name}._target_ must name a function or class. Received: none")
+        for place, target in called(name, part):
             if not isinstance(target, str):
                 raise UserError(f"{place} must name a function or class. Received: {target}")
             check_target(place, target)
-        if key.endswith("optimizer") and "learning_rate" not in part:
-            raise UserError(f"{key}.learning_rate has no value. Give one: +{key}.learning_rate=0.001")
-        if key.startswith("metrics") and part.get("better", "more") not in ("more", "less"):
-            raise UserError(f"{key}.better must be more or less. Received: {part['better']}")
+        if name.endswith("optimizer") and "learning_rate" not in part:
+            raise UserError(f"{name}.learning_rate has no value. Give one: +{name}.learning_rate=0.001")
+        if name.startswith("metrics") and part.get("better", "more") not in ("more", "less"):
+            raise UserError(f"{name}.better must be more or less. Received: {part['better']}")
+        for place, node in _calls(name, part):
+            ours = ("better",) if place.startswith("metrics") and place == name else ()
+            check_arguments(
+                place, {key: node[key] for key in node if key not in ours}, _PASSED.get(place, ())
+            )
     if not cfg.tracking.experiment_name.strip():
         raise UserError("tracking.experiment_name must not be empty. Received: ''")
+
+
+def check_value(name: str, value: Any) -> None:
+    """Refuse a value that its key does not take, as a UserError."""
+    key = key_of(name)
+    if key is not None and not holds(key, value):
+        raise UserError(f"{name} must be {key.right}. Received: {value}")
 
 
 def _check_keys(cfg: DictConfig) -> None:
@@ -172,12 +158,13 @@ def _check_keys(cfg: DictConfig) -> None:
         keys = [f"{prefix}{known.name}" for known in fields(schema)]
         found = [f"{prefix}{key!s}" for key in node or ()]
         for name in sorted(set(found) - set(keys)):
-            raise UserError(f"{name}: there is no such key.{nearest(name, keys)}")
+            raise UserError(f"{name}: there is no such key.{nearest_key(name, [*flatten(cfg), *keys])}")
         for name in sorted(set(keys) - set(found)):
             raise UserError(f"{name} has no value. Give one: {name}=VALUE")
-    for key in ("model.input_shape", "model.classes", "schedule.peak", "schedule.steps"):
-        if OmegaConf.select(cfg, key) is not None:
-            raise UserError(f"{key} follows from the data and the training. Leave it out")
+    for part, passed in _PASSED.items():
+        for key in (f"{part}.{name}" for name in passed):
+            if OmegaConf.select(cfg, key) is not None:
+                raise UserError(f"{key} follows from the data and the training. Leave it out")
     missing = sorted(OmegaConf.missing_keys(cfg))
     if missing:
         raise UserError(f"{missing[0]} has no value. Give one: {missing[0]}=VALUE")
@@ -185,15 +172,20 @@ def _check_keys(cfg: DictConfig) -> None:
 
 def called(key: str, node: Any) -> Iterator[tuple[str, Any]]:
     """Yield each `_target_` that Hydra calls to make a part, with its key."""
+    yield from ((f"{place}._target_", call["_target_"]) for place, call in _calls(key, node))
+
+
+def _calls(key: str, node: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each mapping with a `_target_` that Hydra calls to make a part, with its key."""
     if isinstance(node, list):
         for place, item in enumerate(node):
-            yield from called(f"{key}[{place}]", item)
+            yield from _calls(f"{key}[{place}]", item)
     elif isinstance(node, dict):
         if "_target_" in node:
-            yield f"{key}._target_", node["_target_"]
+            yield key, node
         if node.get("_recursive_", True):
             for name, value in node.items():
-                yield from called(f"{key}.{name}", value)
+                yield from _calls(f"{key}.{name}", value)
 
 
 def parts(cfg: DictConfig) -> Iterator[tuple[str, Any]]:
@@ -214,14 +206,8 @@ def start_config(cfg: DictConfig) -> DictConfig | None:
         return None
     first = copy.deepcopy(cfg)
     first.optimizer, first.start.optimizer, first.force = cfg.start.optimizer, None, False
+    first.tracking.sweep, first.tracking.arm, first.tracking.label = "", None, ""  # it is no arm
     return first
-
-
-def _holds(test: Any, value: Any) -> bool:
-    try:
-        return bool(test(value))
-    except TypeError:  # None where a number must stand
-        return False
 
 
 def flatten(cfg: DictConfig) -> dict[str, Any]:
@@ -237,6 +223,14 @@ def flatten(cfg: DictConfig) -> dict[str, Any]:
 
     visit(OmegaConf.to_container(cfg, resolve=True), "")
     return flat
+
+
+def keys_help(root: DictConfig) -> str:
+    """Return what `--help` says of the keys of a composed config."""
+    values = flatten(OmegaConf.masked_copy(root, [str(key) for key in root if key != "hydra"]))
+    if "jobs" in root.hydra.launcher:  # another launcher has none
+        values["hydra.launcher.jobs"] = root.hydra.launcher.jobs
+    return redact(table(values)).replace("$", "$$")  # Hydra's help is a template
 
 
 def cores() -> int:

@@ -11,8 +11,9 @@ from typing import Any
 from hydra.conf import RuntimeConf
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from handwriting.config import RANGES, ROOT
+from handwriting.config import GROUPS, ROOT
 from handwriting.errors import UserError
+from handwriting.keys import key_of
 
 # What a value must be, by that of the member's own file.
 _KINDS = {
@@ -33,7 +34,8 @@ def check_kinds(cfg: DictConfig, runtime: RuntimeConf) -> None:
     Raises:
         UserError: what the value must be, the file that says so, and what was received.
     """
-    folders = tuple(Path(source.path) for source in runtime.config_sources if source.schema == "file")
+    _check_choices(runtime)
+    folders = _folders(runtime)
     for key, choice in (
         ("optimizer", "optimizer"),
         ("schedule", "schedule"),
@@ -47,12 +49,35 @@ def check_kinds(cfg: DictConfig, runtime: RuntimeConf) -> None:
         for name, value in _nodes(OmegaConf.to_container(part, resolve=True)):
             own, file = written.get(name, (None, None))
             full = f"{key}.{name}"
-            has_range = full.removeprefix("start.") in RANGES and not isinstance(value, dict)
+            entry = key_of(full)
+            has_range = entry is not None and entry.holds is not None and not isinstance(value, dict)
             right = _KINDS.get(type(own))
             if right is None or has_range or _comes_later(own) or _comes_later(value):
                 continue
             if right != _KINDS.get(type(value)) and (value is not None or isinstance(own, bool)):
                 raise UserError(f"{full} must be {right}, as in {file}. Received: {value}")
+
+
+def _check_choices(runtime: RuntimeConf) -> None:
+    """Refuse several members of a group, and a file's name; Hydra takes both."""
+    for group in (*GROUPS, "experiment"):
+        choice = runtime.choices.get(group, "")
+        if choice is not None and choice.endswith(".yaml"):
+            name = choice.removesuffix(".yaml")
+            raise UserError(f"{group} takes a member's name: {group}={name}. Received: {choice}")
+        if choice == "":
+            raise UserError(
+                f"{group} takes one member: {group}=MEMBER. Several are a sweep: -m {group}=ONE,OTHER"
+            )
+
+
+def own_values(runtime: RuntimeConf, group: str, member: str) -> dict[str, Any]:
+    """Return the values that a member's own file has, by key; `runtime` as for `check_kinds`."""
+    return {key: value for key, (value, _) in _written(_folders(runtime), group, member).items()}
+
+
+def _folders(runtime: RuntimeConf) -> tuple[Path, ...]:
+    return tuple(Path(source.path) for source in runtime.config_sources if source.schema == "file")
 
 
 @cache

@@ -33,7 +33,7 @@ def check_target(key: str, target: str) -> None:
         _authorize_target_name(target, target, "")
     except InstantiationException as error:
         raise UserError(f"{key}: Hydra refuses {target}: {' '.join(str(error).split())}") from error
-    spec, rest = _find(target)
+    spec, rest = find(target)
     if spec is None:
         modules = [path.stem for path in Path().glob("*.py")]
         name = target.partition(".")[0]
@@ -65,7 +65,7 @@ def own_modules(target: str) -> dict[str, Path]:
     found: dict[str, Path] = {}
     waiting = [target]
     while waiting:
-        spec, _ = _find(waiting.pop())
+        spec, _ = find(waiting.pop())
         path = Path(spec.origin).resolve() if spec and spec.origin and spec.origin.endswith(".py") else None
         if spec is None or path is None or spec.name in found:
             continue
@@ -93,7 +93,7 @@ def why(error: BaseException) -> str:
     )
 
 
-def _find(dotted: str) -> tuple[ModuleSpec | None, list[str]]:
+def find(dotted: str) -> tuple[ModuleSpec | None, list[str]]:
     """Return the deepest module of a dotted name, and what of the name is left; imports nothing."""
     first, *rest = dotted.split(".")
     try:

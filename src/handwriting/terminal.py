@@ -1,4 +1,4 @@
-"""A command and its terminal: output that is closed, full, broken or of few characters, and Ctrl-C."""
+"""A command and its terminal: output that is closed, full, broken, of few characters or of others; Ctrl-C."""
 
 import codecs
 import io
@@ -8,9 +8,13 @@ import select
 import signal
 import sys
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-PLAIN = {"±": "+/-", "−": "-", "×": "x", "–": "-", "µ": "u"}
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+MOST = 1 << 20  # bytes that are read at a time: a process that never stops printing holds up nothing else
+PLAIN = {"±": "+/-", "−": "-", "×": "x", "–": "-", "µ": "u", "…": "~"}
 
 
 def survive() -> None:
@@ -52,6 +56,45 @@ def send_again(lost: "sys.UnraisableHookArgs") -> None:
     again = threading.Timer(0.1, signal.pthread_kill, (threading.main_thread().ident, number))
     again.daemon = True
     again.start()
+
+
+def print_into(pipe: "Connection") -> None:
+    """Let all that this process prints on a terminal, C++'s words too, go into a pipe for `Printed`."""
+    for number, stream in ((1, sys.stdout), (2, sys.stderr)):
+        if os.isatty(number):
+            os.dup2(pipe.fileno(), number)
+            assert isinstance(stream, io.TextIOWrapper)
+            stream.reconfigure(encoding="utf-8", errors="plain")  # whatever the terminal's is
+
+
+class Printed:
+    """The lines that another process has printed into a pipe.
+
+    Args:
+        pipe: its end for reading.
+    """
+
+    def __init__(self, pipe: "Connection"):
+        self.pipe, self.number = pipe, pipe.fileno()
+        os.set_blocking(self.number, False)
+        self.open, self.begun = True, b""
+
+    def lines(self) -> list[str]:
+        """Return the lines that have come, and at the end one that is not whole; never wait."""
+        data = self.begun
+        while self.open and len(data) < MOST:
+            try:
+                more = os.read(self.number, MOST)
+            except BlockingIOError:
+                break
+            data += more
+            self.open = bool(more)
+        *whole, self.begun = data.split(b"\n")
+        if not self.open and self.begun:
+            whole.append(self.begun)
+            self.begun = b""
+        # Of a line that was written over, as a bar is, the last words.
+        return [line.decode(errors="replace").rstrip("\r").rpartition("\r")[2] for line in whole]
 
 
 def _wrapped(stream: Any, number: int) -> io.TextIOWrapper:

@@ -3,24 +3,29 @@
 The grammar is Hydra's; the keys are in conf/ and in `--help`.
 """
 
+import argparse
 import logging
 import os
+import shlex
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import hydra
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from handwriting import terminal
 from handwriting.config import GROUPS, ROOT, check_config, compose, flatten, start_config
 from handwriting.data import Dataset, load_dataset
 from handwriting.errors import UserError, explain
+from handwriting.keys import meant
 from handwriting.kinds import check_kinds
-from handwriting.sweeps import JobsFailed
+from handwriting.sweeps import JobsFailed, called
 from handwriting.tracking import Store, names
 from handwriting.tracking.identity import identify
 
@@ -37,6 +42,8 @@ def run(cfg: DictConfig) -> float:
     runtime = HydraConfig.get().runtime
     check_config(cfg)
     check_kinds(cfg, runtime)
+    if cfg.arms is not None and cfg.tracking.arm is None:
+        raise UserError("arms: a sweep compares them. Add -m")
     store = Store(cfg.tracking.uri)
     store.check()
     dataset = load_dataset(cfg.data, cfg.seed)
@@ -48,7 +55,9 @@ def run(cfg: DictConfig) -> float:
         if first is not None:
             own = {"optimizer": chosen["optimizer@start.optimizer"], "start": "fresh"}
             start, _ = run_once(first, dataset, store, {**choices, **own}, wait=True)
-        _, val_accuracy = run_once(cfg, dataset, store, choices, start)
+        run_id, val_accuracy = run_once(cfg, dataset, store, choices, start)
+        if HydraConfig.get().mode == RunMode.RUN:
+            print_result(store, run_id, cfg.tracking.experiment_name)
     return val_accuracy
 
 
@@ -77,12 +86,25 @@ def run_once(
     identity = identify(cfg, dataset.sha256)
     with find_run(store, cfg.tracking.experiment_name, identity, cfg.force, wait) as found:
         if found.run and found.finished:
-            found.keep(cfg.tracking.sweep)
+            found.keep(cfg.tracking)
             return found.run.info.run_id, found.run.data.metrics[names.VAL_ACCURACY]
 
         from handwriting.training import train_run
 
         return train_run(cfg, dataset, choices, found, start)
+
+
+def print_result(store: Store, run_id: str, experiment: str) -> None:
+    """Print what a run came to, where it is, and how it is compared with another."""
+    stored = store.client.get_run(run_id)
+    test, validation = (100 * stored.data.metrics[name] for name in (names.TEST_ACCURACY, names.VAL_ACCURACY))
+    asked = [word for word in sys.argv[1:] if not word.startswith("seed=")]
+    print(
+        f"\ntest accuracy {test:.2f} %, validation {validation:.2f} %  ({stored.info.run_name})\n"
+        f"run {run_id} in experiment {experiment}: make ui\n"
+        "to compare two values of any key, with six seeds each: "
+        f"python -m handwriting.train -m {shlex.join([*asked, 'KEY=A,B', 'seed=range(6)'])}"
+    )
 
 
 def job(cfg: DictConfig) -> float:
@@ -100,8 +122,8 @@ def job(cfg: DictConfig) -> float:
             if line is None or WANTS_TRACEBACK:
                 raise
             sys.exit(f"error: {line}")  # an exception would have Hydra add a line of its own
-        whose = [word for word in HydraConfig.get().overrides.task if not word.startswith("tracking.")]
-        log.error("error: %s: %s", " ".join(whose), line or error, exc_info=line is None)
+        whose = called(HydraConfig.get().overrides.task)
+        log.error("error: %s: %s", whose, line or error, exc_info=line is None)
         raise UserError(line or repr(error)) from error
 
 
@@ -113,6 +135,7 @@ def main() -> None:
     if not {"", os.getcwd()} & set(sys.path):
         sys.path.insert(0, os.getcwd())  # as `python -m` does, for the modules that a `_target_` names
     try:
+        check_options(sys.argv[1:])
         # Not as a decorator: worker processes look for the plain function under its name.
         hydra.main(version_base="1.3", config_path=str(ROOT / "conf"), config_name="config")(job)()
     except JobsFailed:
@@ -123,17 +146,58 @@ def main() -> None:
         line = explain(error, known_keys)
         if line is None or WANTS_TRACEBACK:
             raise
-        sys.exit(f"error: {line}")
+        where = getattr(error, "__notes__", ())  # such as the arm that it is in
+        sys.exit(": ".join(["error", *where, line]))
 
 
-def known_keys() -> list[str]:
-    """Return the keys that the command line could have named: the groups, and those of the chosen members."""
-    groups = [path.name for path in (ROOT / "conf").iterdir() if path.is_dir()]
-    chosen = [word for word in sys.argv[1:] if word.partition("=")[0] in groups and "," not in word]
+def check_options(words: Sequence[str]) -> None:
+    """Refuse what Hydra's own options do not have; argparse would answer with a page.
+
+    Raises:
+        UserError: says how a setting is given.
+    """
+    parser = get_args_parser()
+    parser.exit_on_error = False
     try:
-        return [*flatten(compose(*chosen)), *groups]
-    except HydraException:  # a member from elsewhere, with --config-dir
-        return [*flatten(compose()), *groups]
+        _, unknown = parser.parse_known_args(words)
+    except argparse.ArgumentError as error:
+        raise UserError(f"{error}. Settings have no dashes: KEY=VALUE. Options: --hydra-help") from error
+    for word in unknown:
+        if not word.startswith("-"):
+            raise UserError(f"{word}: options such as -m stand before all settings: -m ... {word}")
+        name, _, value = word.lstrip("-").partition("=")
+        after = words[words.index(word) + 1 :] if word in words else []
+        value = value or (after[0] if after and "=" not in after[0] else "VALUE")
+        known = known_keys()
+        key = name if name in known else meant(name, known)
+        right = f" Settings have no dashes: {key}={value}." if key else ""
+        raise UserError(f"{word}: there is no such option.{right} All keys: --help")
+
+
+def known_keys() -> dict[str, str]:
+    """Return what the command line could have named: the groups, and the keys of their members.
+
+    With each key that the config of this command line does not have, the GROUP=MEMBER that has it.
+    """
+    asked, _ = get_args_parser().parse_known_args()
+    folders = [ROOT / "conf", *([Path(asked.config_dir).absolute()] if asked.config_dir else [])]
+    files = [file for folder in folders for file in sorted(folder.glob("*/*.yaml"))]
+    groups = {file.parent.name for file in files}
+    chosen = [word for word in asked.overrides if word.partition("=")[0] in groups and "," not in word]
+    try:
+        here = compose(f"hydra.searchpath=[{','.join(f'file://{path}' for path in folders[1:])}]", *chosen)
+    except HydraException:  # the mistake is among them
+        here = compose()
+    known = dict.fromkeys([*flatten(here), *here, *groups, "hydra.launcher.jobs"], "")
+    for file in files:
+        if file.parent.name in ("model", "optimizer", "schedule"):
+            own = OmegaConf.load(file)
+            known |= {
+                key: f"{file.parent.name}={file.stem}"
+                for key in (f"{file.parent.name}.{name!s}" for name in own)
+                if key not in known
+            }
+    return known
 
 
 if __name__ == "__main__":

@@ -113,7 +113,7 @@ def share_view(client: "MlflowClient", experiment_id: str, sweep: str) -> str:
     """
     view = {
         "searchFilter": f"tags.{names.SWEEP} LIKE '%{sweep}%'",  # a run may belong to several
-        "orderByKey": f"tags.`{names.ARM}`",
+        "orderByKey": f"tags.`{names.arm_of(sweep)}`",
         "runsHiddenMode": "SHOW_ALL",
         "chartsSearchFilter": "^(val_)?(accuracy|loss)$",
     }

@@ -1,6 +1,7 @@
 """Hydra's launcher `processes`; Hydra looks for plug-ins in the namespace `hydra_plugins` only."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn, configure_log, setup_globals
@@ -8,7 +9,8 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from handwriting.sweeps.processes import Setting, run_jobs
+from handwriting.sweeps.processes import run_jobs
+from handwriting.sweeps.worker import Setting
 
 
 class ProcessLauncher(Launcher):
@@ -32,9 +34,14 @@ class ProcessLauncher(Launcher):
         return run_jobs(self.setting, job_overrides, initial_job_idx, self.jobs)
 
 
+@dataclass
+class ProcessLauncherConf:
+    """Its settings, typed."""
+
+    _target_: str = f"{__name__}.{ProcessLauncher.__name__}"
+    jobs: int | None = None
+
+
 ConfigStore.instance().store(
-    group="hydra/launcher",
-    name="processes",
-    node={"_target_": f"{__name__}.{ProcessLauncher.__name__}", "jobs": None},
-    provider="handwriting",
+    group="hydra/launcher", name="processes", node=ProcessLauncherConf, provider="handwriting"
 )

@@ -1,15 +1,16 @@
 """Hydra's sweeper `tracked`; Hydra looks for plug-ins in the namespace `hydra_plugins` only."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper, BasicSweeperConf
+from hydra.conf import RuntimeConf
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from handwriting.config import cores
+from handwriting.config import check_value, cores
 from handwriting.kinds import check_kinds
+from handwriting.sweeps.arms import Asked, named_jobs
 from handwriting.sweeps.sweep import run_sweep
 
 
@@ -24,25 +25,33 @@ class TrackedSweeper(BasicSweeper):
         assert self.config is not None
         assert self.hydra_context is not None
         assert self.launcher is not None
+        jobs_at_once = self.config.hydra.launcher.get("jobs")
+        check_value("hydra.launcher.jobs", jobs_at_once)
         if self.config.threads is None:
             # Said to each job in words: the number of threads is part of what determines a run's result,
             # so it must not depend on how many jobs there happen to be.
-            at_once = self.config.hydra.launcher.get("jobs") or cores()
+            at_once = jobs_at_once or cores()
             arguments = [*arguments, f"threads={max(1, cores() // at_once)}"]
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         parsed = parser.parse_overrides([*self._parse_config(), *arguments])
+        # The arms are the sweep's, not a job's.
+        parsed = [override for override in parsed if override.key_or_group.partition(".")[0] != "arms"]
         jobs = [job for batch in self.split_arguments(parsed, None) for job in batch]
+        arms: Any = OmegaConf.to_container(OmegaConf.masked_copy(self.config, "arms"))
+        asked = [Asked(job) for job in jobs]
+        if arms["arms"] is not None:
+            asked = named_jobs(arms["arms"], jobs, parser.parse_overrides)
         experiment = self.config.hydra.runtime.choices.get("experiment") or "sweep"
         launcher = self.launcher
-        return run_sweep(experiment, jobs, self._compose, lambda told: launcher.launch(told, 0))
+        return run_sweep(experiment, asked, self._compose, lambda told: launcher.launch(told, 0))
 
-    def _compose(self, job: Sequence[str]) -> DictConfig:
+    def _compose(self, job: list[str]) -> tuple[DictConfig, RuntimeConf]:
         assert self.hydra_context is not None
         assert self.config is not None
         loader = self.hydra_context.config_loader
-        cfg = loader.load_sweep_config(self.config, list(job))
+        cfg = loader.load_sweep_config(self.config, job)
         check_kinds(cfg, cfg.hydra.runtime)
-        return OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
+        return OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"]), cfg.hydra.runtime
 
 
 ConfigStore.instance().store(

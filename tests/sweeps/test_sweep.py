@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hydra.conf import RuntimeConf
 from hydra.core.utils import JobReturn
 from omegaconf import DictConfig
 
@@ -14,6 +15,7 @@ from handwriting.config import compose
 from handwriting.data import Dataset, dataset_digest, load_dataset
 from handwriting.errors import UserError
 from handwriting.sweeps import JobsFailed
+from handwriting.sweeps.arms import Asked
 from handwriting.sweeps.plan import name_of, plan_jobs
 from handwriting.sweeps.sweep import run_sweep
 from handwriting.tracking import names
@@ -21,13 +23,15 @@ from handwriting.tracking import names
 TINY = [*SMALL, "model=mlp", "model.units=8", "epochs=1"]
 
 
-def overrides_of(experiment: str, *seeds: int) -> list[list[str]]:
-    place = f"tracking.experiment_name={experiment}"
-    return [[f"optimizer={arm}", f"seed={seed}", place, *TINY] for seed in seeds for arm in ("sgd", "adam")]
+def asked(experiment: str, *seeds: int, more: Sequence[str] = ()) -> list[Asked]:
+    words = [f"tracking.experiment_name={experiment}", *TINY, *more]
+    return [Asked([f"optimizer={arm}", f"seed={seed}", *words]) for seed in seeds for arm in ("sgd", "adam")]
 
 
-def compose_words(words: list[str]) -> DictConfig:
-    return compose(*words)
+def compose_words(words: list[str]) -> tuple[DictConfig, RuntimeConf]:
+    chosen = dict(word.split("=", 1) for word in words)
+    choices = {group: chosen.get(group, "constant") for group in ("optimizer", "model", "schedule")}
+    return compose(*words), RuntimeConf(choices=choices, config_sources=[])
 
 
 def test_jobs_that_were_never_run_fail_the_sweep(capsys: pytest.CaptureFixture[str]) -> None:
@@ -38,10 +42,13 @@ def test_jobs_that_were_never_run_fail_the_sweep(capsys: pytest.CaptureFixture[s
         return []
 
     with pytest.raises(JobsFailed):
-        run_sweep("mine", overrides_of("never", 0, 1), compose_words, launch)
+        run_sweep("mine", asked("never", 0, 1), compose_words, launch)
     assert capsys.readouterr().out.count("NOT RUN") == 4
-    assert [job[-1] for job in told] == [f"tracking.arm={arm}" for arm in (0, 1, 0, 1)]
-    (sweep,) = {job[-2] for job in told}
+    assert [job[-2:] for job in told] == 2 * [
+        ["tracking.arm=0", "tracking.label='sgd'"],
+        ["tracking.arm=1", "tracking.label='adam'"],
+    ]
+    (sweep,) = {job[-3] for job in told}
     assert sweep.startswith("tracking.sweep='mine-"), "in words, so that it reaches any worker"
 
 
@@ -57,10 +64,12 @@ def test_a_job_tells_its_run_the_sweep_and_the_arm(
             runs.append(fit_tracked(compose(*job), dataset, choices))
         return []
 
-    run_sweep("mine", overrides_of("told", 0), compose_words, launch)
+    run_sweep("mine", asked("told", 0), compose_words, launch)
     assert [run.data.tags[names.ARM] for run in runs] == ["0", "1"]
     assert len({run.data.tags[names.COLOR] for run in runs}) == 2
-    assert len({run.data.tags[names.SWEEP] for run in runs}) == 1
+    (sweep,) = {run.data.tags[names.SWEEP] for run in runs}
+    assert [run.data.tags[names.arm_of(sweep)] for run in runs] == ["0 sgd", "1 adam"]
+    assert [run.info.run_name for run in runs] == ["sgd seed 0", "adam seed 0"], "what MLflow's legend says"
     assert "tracking.sweep" not in runs[0].data.params
     assert "adam − sgd" in capsys.readouterr().out
 
@@ -76,7 +85,7 @@ def test_a_sweep_of_any_images_ends_in_its_report(tmp_path: Path, capsys: pytest
         arrays |= {f"x_{part}": (colors[labels][:, None, None] + noise).astype(np.uint8), f"y_{part}": labels}
     np.savez(tmp_path / "colors.npz", allow_pickle=False, **arrays)
     made = [f"data.path={tmp_path}/colors.npz", "data.validation_size=94", "data.limit_train=null"]
-    made += ["data.limit_test=null", "batch_size=64", "data.targets=[0.01]", "epochs=2"]
+    made += ["data.limit_test=null", "batch_size=64", "epochs=2"]
     runs = []
 
     def launch(jobs: Sequence[list[str]]) -> list[JobReturn]:
@@ -86,30 +95,31 @@ def test_a_sweep_of_any_images_ends_in_its_report(tmp_path: Path, capsys: pytest
             runs.append(fit_tracked(cfg, load_dataset(cfg.data, cfg.seed), choices))
         return []
 
-    run_sweep("mine", [[*job, *made] for job in overrides_of("colors", 0, 1)], compose_words, launch)
+    run_sweep("mine", asked("colors", 0, 1, more=made), compose_words, launch)
     out = capsys.readouterr().out
     assert out.count("FINISHED") == 4
-    assert "1%" in out, "the level that the data set names"
-    (page,) = re.findall(r"^page and figures: (.*)$", out, re.MULTILINE)
+    (page,) = re.findall(r"^page: (.*)$", out, re.MULTILINE)
     text = Path(page).read_text(encoding="utf-8")
-    assert text.count("<img") == 5, "curves, differences, time to target, what each arm got wrong"
+    assert text.count("<svg") >= 2, "differences and curves"
+    assert text.count("<img") == 2, "what each arm got wrong"
     assert "What adam got wrong" in text
     assert {run.data.tags["data.sha256"] for run in runs} == {dataset_digest(compose(*made).data)}
 
 
 def test_a_sweep_keeps_its_name_with_more_seeds_and_has_another_with_another_arm() -> None:
-    few, more = (plan_jobs(overrides_of("x", *seeds), compose_words) for seeds in ((0,), (0, 1, 2)))
-    assert name_of("mine", few) == name_of("mine", more)
-    other = plan_jobs([[*words, "batch_size=7"] for words in overrides_of("x", 0)], compose_words)
-    assert name_of("mine", other) != name_of("mine", few)
+    few, more = (plan_jobs(asked("x", *seeds), compose_words)[0] for seeds in ((0,), (0, 1, 2)))
+    name = name_of("mine", few, named=False)
+    assert name == name_of("mine", more, named=False)
+    other, _ = plan_jobs(asked("x", 0, more=["batch_size=7"]), compose_words)
+    assert name not in (name_of("mine", other, named=False), name_of("mine", few, named=True))
     assert [job.arm for job in more] == [0, 1] * 3
 
 
 def test_the_first_mistake_of_any_job_is_said_before_one_starts() -> None:
-    with pytest.raises(UserError, match="epochs must be at least 1"):
+    with pytest.raises(UserError, match="epochs must be a whole number, at least 1"):
         run_sweep(
             "mine",
-            [*overrides_of("x", 0), [*TINY, "epochs=0"]],
+            [*asked("x", 0), *asked("x", 1, more=["epochs=0"])],
             compose_words,
             lambda _: pytest.fail("started"),
         )

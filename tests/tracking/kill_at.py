@@ -7,6 +7,8 @@ process of its own, forked when all is imported and nothing is started, as impor
 Prints a line an attempt: how its process ended (the exit code, or minus the signal's number), and the moment.
 """
 
+import gc
+import importlib
 import os
 import resource
 import signal
@@ -15,6 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 import mlflow
+import mlflow.store.tracking.sqlalchemy_store
 
 from handwriting import train, training  # noqa: F401  # quietly
 from handwriting.tracking.run import Run
@@ -98,6 +101,8 @@ def attempt(moment: str, overrides: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    importlib.import_module("mlflow.keras")  # not before `training`, which sets TensorFlow up
+    gc.freeze()  # a collection in a forked process would copy all that is imported
     for moment in MOMENTS:
         attempt(moment, sys.argv[1:])
     attempt("to the end", sys.argv[1:])

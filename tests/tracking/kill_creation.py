@@ -1,10 +1,10 @@
-"""Kill a process at seeded moments while it makes a store, and let another one use that store.
+"""Kill processes at seeded moments while they make a store, one after the other, and let another use it.
 
-    python tests/tracking/kill_creation.py FOLDER MOMENTS [alone]
+    python tests/tracking/kill_creation.py FOLDER PLACES KILLS [alone]
 
-SIGKILL meets a statement of MLflow's, or the new file's getting its name. With `alone`, the process that is
+SIGKILL meets a statement of MLflow's, or the new file's getting its name. With `alone`, a process that is
 killed is one of MLflow's own, which makes the store in place. Each attempt is forked when all is imported.
-Prints a line a moment: how the process ended that was killed, and the one after it.
+Prints a line for each of PLACES stores: how each of KILLS processes ended, and the one after them.
 """
 
 import gc
@@ -58,11 +58,14 @@ def attempt(folder: Path, moment: int, alone: bool) -> int:
 
 if __name__ == "__main__":
     gc.freeze()  # a collection in a forked process would copy all that is imported
-    root, killed_alone = Path(sys.argv[1]), sys.argv[3:] == ["alone"]
+    root, places, kills = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    killed_alone = sys.argv[4:] == ["alone"]
     chance = random.Random(0)  # noqa: S311
     # MLflow makes its tables in 1,683 statements; the new file gets its name, and is opened, after them.
-    moments = chance.sample(range(1, 1700), int(sys.argv[2]))
-    for number, last in enumerate(moments):
+    # In one place the moments ascend: behind one that comes when the store is made, none would come.
+    moments = sorted(chance.sample(range(1, 1700), places * kills))
+    for number in range(places):
         place = root / str(number)
         place.mkdir(parents=True)
-        print(attempt(place, last, killed_alone), attempt(place, 0, alone=False), flush=True)
+        ends = [attempt(place, moment, killed_alone) for moment in moments[number::places]]
+        print(*ends, attempt(place, 0, alone=False), flush=True)

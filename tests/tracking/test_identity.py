@@ -24,7 +24,6 @@ def fingerprint_of(*overrides: str, data: str = "digest") -> str:
         ("tracking.experiment_name=a", "tracking.experiment_name=b"),
         ("data.path=/a/mnist.npz", "data.path=/b/copy.npz"),
         ("data.sha256=null", "data.sha256=digest"),
-        ("data.targets=[0.5]", "data.targets=[]"),
         ("tracking.sweep=a", "tracking.sweep=b"),
         ("tracking.arm=null", "tracking.arm=1"),
         ("training=notebook", "experiment=rmsprop_vs_adam"),

@@ -4,5 +4,6 @@ Hydra's plug-ins for it, in src/hydra_plugins, are adapters of this room.
 """
 
 from handwriting.sweeps.plan import JobsFailed
+from handwriting.sweeps.progress import called
 
-__all__ = ["JobsFailed"]
+__all__ = ["JobsFailed", "called"]

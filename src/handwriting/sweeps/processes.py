@@ -7,43 +7,28 @@ the failure of the job that it had, a new worker takes its place, and the others
 
 import logging
 import multiprocessing
-import os
 import signal
-import sys
-import threading
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
 from multiprocessing import resource_tracker
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 
 import psutil
-from hydra import version
-from hydra.core.hydra_config import HydraConfig
-from hydra.core.plugins import Plugins
-from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
-from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict
+from hydra.core.utils import JobReturn, JobStatus
 
 from handwriting import terminal
 from handwriting.config import cores
-from handwriting.errors import UserError, explain
+from handwriting.sweeps.progress import Epoch, Progress
+from handwriting.sweeps.screen import Lines, screen_of
+from handwriting.sweeps.worker import Setting, do_jobs, failed
 from handwriting.tracking.signals import ENDINGS
 
 log = logging.getLogger(__name__)
 
 MEMORY_OF_A_JOB = 2e9  # bytes; LOG.md has the measurement
 PATIENCE = 30  # s that a worker has to end its run in order when the sweep is ended
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What Hydra gives a launcher, and each worker needs."""
-
-    context: HydraContext
-    task: TaskFunction
-    config: DictConfig
 
 
 def run_jobs(
@@ -62,25 +47,45 @@ def run_jobs(
     waiting = deque(enumerate(jobs))
     returned: dict[int, JobReturn] = {}
     workers: list[Worker] = []
-    try:
+    progress = Progress(len(jobs), at_once)
+    screen = screen_of(progress)
+    with ExitStack() as after:
+        after.callback(screen.stop)
+        after.callback(end, workers, screen)
+        screen.start()
         while len(returned) < len(jobs):
             while waiting and len(workers) < at_once:
                 with _endings_blocked():
-                    workers.append(Worker(setting))
+                    workers.append(Worker(setting, screen.pipes))
             for worker in workers:
                 if worker.job is None and waiting:
                     index, overrides = waiting.popleft()
+                    progress.begin(index, overrides)
                     worker.give(index, first_number + index, overrides)
-            for connection in wait([worker.connection for worker in workers if worker.job is not None]):
-                worker = next(worker for worker in workers if worker.connection is connection)
-                done = worker.job
-                assert done is not None
-                returned[done] = worker.take(jobs[done])
+            screen.draw()
+            busy = {worker.connection: worker for worker in workers if worker.job is not None}
+            pipes = [worker.printed.number for worker in workers if worker.printed and worker.printed.open]
+            ready = wait([*busy, *pipes], screen.wakes)
+            show_printed(workers, screen)
+            for worker in [worker for connection, worker in busy.items() if connection in ready]:
+                job = worker.job
+                assert job is not None
+                told = worker.take(jobs[job])
+                if isinstance(told, Epoch):
+                    progress.epoch(job, told)
+                    continue
+                returned[job] = told
+                progress.end(job, failed=told.status == JobStatus.FAILED)
                 if not worker.process.is_alive():
                     workers.remove(worker)
-    finally:
-        end(workers)
     return [returned[index] for index in range(len(jobs))]
+
+
+def show_printed(workers: Sequence["Worker"], screen: Lines) -> None:
+    """Show what workers have printed into their pipes."""
+    for worker in workers:
+        if worker.printed:
+            screen.say(worker.printed.lines())
 
 
 @contextmanager
@@ -98,15 +103,24 @@ def _endings_blocked() -> Iterator[None]:
 
 
 class Worker:
-    """A process that does one job after another."""
+    """A process that does one job after another.
 
-    def __init__(self, setting: Setting):
+    Args:
+        setting: what all jobs have in common.
+        pipes: whether what it prints on a terminal is to come through a pipe, `printed`.
+    """
+
+    def __init__(self, setting: Setting, pipes: bool):
         # Spawned, not forked: a forked TensorFlow hangs.
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=do_jobs, args=(theirs, setting), daemon=True)
+        ours, output = context.Pipe(duplex=False) if pipes else (None, None)
+        self.printed = terminal.Printed(ours) if ours else None
+        self.process = context.Process(target=do_jobs, args=(theirs, output, setting), daemon=True)
         self.process.start()
         theirs.close()  # so that its death is the end of the file here
+        if output:
+            output.close()
         self.job: int | None = None
 
     def give(self, index: int, number: int, overrides: Sequence[str]) -> None:
@@ -114,110 +128,37 @@ class Worker:
         self.job = index
         self.connection.send((number, list(overrides)))
 
-    def take(self, overrides: Sequence[str]) -> JobReturn:
-        """Return what the job returned, or that the worker died with it."""
-        self.job = None
+    def take(self, overrides: Sequence[str]) -> JobReturn | Epoch:
+        """Return an epoch that the job has done, or what it returned, or that the worker died with it."""
         try:
-            return self.connection.recv()
+            told = self.connection.recv()
+            if isinstance(told, JobReturn):
+                self.job = None
+            return told
         except (EOFError, OSError):
+            self.job = None
             self.process.join()
             code = self.process.exitcode or 0
             how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-            return _failed(overrides, f"the job's process was ended {how}; the same command goes on with it")
+            return failed(overrides, f"the job's process was ended {how}; the same command goes on with it")
 
 
-def do_jobs(connection: Connection, setting: Setting) -> None:
-    """Do the jobs that come through a connection, until it is closed."""
-    terminal.survive()
-    sys.unraisablehook = _end_after_all
-    for ending in ENDINGS:
-        signal.signal(ending, _end_once)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDINGS)
-    setup_globals()
-    version.setbase("1.3")
-    Plugins.instance()  # finds the plug-ins, which make their configs known
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    try:
-        while True:
-            connection.send(_do_job(setting, *connection.recv()))
-    except (EOFError, BrokenPipeError):  # closed while it waited, or while it worked
-        pass
-
-
-def _do_job(setting: Setting, number: int, overrides: list[str]) -> JobReturn:
-    """Do one job; return what it returned or raised, or that Hydra could not start it."""
-    try:
-        job = setting.context.config_loader.load_sweep_config(setting.config, overrides)
-        with open_dict(job):
-            job.hydra.job.id = str(number)
-            job.hydra.job.num = number
-        HydraConfig.instance().set_config(job)
-        result = run_job(
-            hydra_context=setting.context,
-            task_function=setting.task,
-            config=job,
-            job_dir_key="hydra.sweep.dir",
-            job_subdir_key="hydra.sweep.subdir",
-        )
-        result.cfg = result.hydra_cfg = None  # plug-ins' types cannot be sent: Hydra imports them twice
-    except Exception as error:  # on a full disk it cannot make the job's folder, or its log
-        reason = explain(error)
-        if reason is None:
-            raise
-        result = _failed(overrides, reason)
-    sys.stdout.flush()
-    return result
-
-
-def _failed(overrides: Sequence[str], reason: str) -> JobReturn:
-    """Say that a job failed outside of its own function, and return it."""
-    log.error("error: %s: %s", " ".join(overrides), reason)
-    failed = JobReturn(overrides=list(overrides), status=JobStatus.FAILED)
-    failed.return_value = UserError(reason)
-    return failed
-
-
-def _end_once(number: int, frame: object) -> None:
-    """End this process in order, undisturbed by a second signal: Ctrl-C and the sweep both send one.
-
-    At once where no run is open: an exception in the middle of TensorFlow's imports may come out as another
-    one, with a traceback, or be lost.
-    """
-    active_run = getattr(sys.modules.get("mlflow"), "active_run", None)
-    if active_run is None or active_run() is None:
-        os._exit(128 + number)
-    for other in ENDINGS:
-        # Not SIG_IGN: of a signal that is under way already, Python would complain with a traceback.
-        signal.signal(other, lambda *_: None)
-    sys.exit(128 + number)
-
-
-def _end_after_all(lost: "sys.UnraisableHookArgs") -> None:
-    """Hear a signal again whose exception was lost, see `terminal.send_again`."""
-    if isinstance(lost.exc_value, SystemExit):
-        for ending in ENDINGS:
-            signal.signal(ending, _end_once)
-    terminal.send_again(lost)
-
-
-def _end_with_parent() -> None:
-    """End this process in order when the sweep's own was killed: a run must not outlive its sweep."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    wait([parent.sentinel])
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-def end(workers: Sequence[Worker]) -> None:
+def end(workers: Sequence[Worker], screen: Lines) -> None:
     """End workers: an idle one at once, one at work when its run is marked KILLED."""
     for worker in workers:
         worker.connection.close()
         if worker.job is not None and worker.process.is_alive():
             worker.process.terminate()
-    for worker in workers:
-        worker.process.join(PATIENCE)
-        if worker.process.is_alive():
-            worker.process.kill()
+    deadline = time.monotonic() + PATIENCE
+    while (alive := [worker.process for worker in workers if worker.process.is_alive()]) and (
+        time.monotonic() < deadline
+    ):
+        # Not only at their end: one that finds its pipe full would wait.
+        wait([process.sentinel for process in alive], 0.1)
+        show_printed(workers, screen)
+    for process in alive:
+        process.kill()
+    show_printed(workers, screen)
 
 
 def jobs_that_fit() -> int:

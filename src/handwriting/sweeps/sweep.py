@@ -1,35 +1,41 @@
 """A sweep from its first check to its report, whichever launcher runs the jobs."""
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.core.utils import JobReturn
-from omegaconf import DictConfig
 
 from handwriting.errors import UserError
-from handwriting.sweeps.plan import JobsFailed, name_of, plan_jobs
+from handwriting.sweeps.arms import Asked
+from handwriting.sweeps.plan import Compose, Job, JobsFailed, name_of, plan_jobs
 from handwriting.tracking import Store
+
+log = logging.getLogger(__name__)
 
 
 def run_sweep(
     experiment: str,
-    overrides: Sequence[list[str]],
-    compose: Callable[[list[str]], DictConfig],
+    asked: Sequence[Asked],
+    compose: Compose,
     launch: Callable[[list[list[str]]], Sequence[JobReturn]],
 ) -> Sequence[JobReturn]:
     """Run all jobs; print the table of them, however they ended, and the report of those that finished.
 
     Args:
         experiment: the name of the experiment file; begins the sweep's name.
-        overrides: of each job.
-        compose: returns the config of a job's overrides.
+        asked: each job.
+        compose: as for `plan_jobs`.
         launch: runs jobs, told by their overrides, and returns what Hydra's launchers return.
 
     Raises:
         UserError: a job's config or data cannot work; no job was started.
         JobsFailed: some jobs are not finished; the others went on.
     """
-    jobs = plan_jobs(overrides, compose)
+    jobs, warnings = plan_jobs(asked, compose)
+    for warning in warnings:
+        log.warning(warning)
 
     from handwriting.sweeps.table import print_table  # MLflow, 2 s: after the checks
 
@@ -37,14 +43,14 @@ def run_sweep(
     store = Store(tracking.uri)
     with store.errors():
         experiment_id = store.open_experiment(tracking.experiment_name)
-    name = name_of(experiment, jobs)
+    name = name_of(experiment, jobs, named=bool(asked[0].arm))
     # In words, so that it reaches a worker of any launcher, in any process, on any machine.
-    told = [[*job.overrides, f"tracking.sweep='{name}'", f"tracking.arm={job.arm}"] for job in jobs]
+    told = [[*job.overrides, *_place(name, job)] for job in jobs]
     started = time.perf_counter()
     try:
         returned = launch(told)
     finally:
-        by_fingerprint = {job.identity.fingerprint: job.overrides for job in jobs}
+        by_fingerprint = {job.identity.fingerprint: (job.label, job.cfg.seed) for job in jobs}
         with store.errors():
             table = print_table(store, experiment_id, name, by_fingerprint, time.perf_counter() - started)
     finished = table["status"] == "FINISHED"
@@ -55,7 +61,12 @@ def run_sweep(
             report(store, name)
         except UserError as error:
             print(f"\nno comparison: {error}")
-    print("\nside by side, in curves: make ui")
     if not finished.all():
         raise JobsFailed
     return returned
+
+
+def _place(sweep: str, job: Job) -> list[str]:
+    """Return the overrides that tell a job where it stands in its sweep."""
+    label = QuotedString(job.label, Quote.single).with_quotes()
+    return [f"tracking.sweep='{sweep}'", f"tracking.arm={job.arm}", f"tracking.label={label}"]

@@ -11,29 +11,48 @@ from mlflow.entities import Run
 
 from handwriting.tracking import Store, names
 
+MOST = 30  # jobs that are printed
 METRICS = (names.VAL_ACCURACY, names.TEST_ACCURACY, names.TEST_LOSS)
 
 
 def print_table(
-    store: Store, experiment_id: str, sweep: str, jobs: Mapping[str, Sequence[str]], seconds: float
+    store: Store, experiment_id: str, sweep: str, jobs: Mapping[str, tuple[str, int]], seconds: float
 ) -> pd.DataFrame:
-    """Print every job of a sweep with its status, stored or not, and return the table.
+    """Print a sweep's jobs with their status, stored or not, and return the table of all of them.
 
     Args:
         store: where the sweep's runs are stored.
         experiment_id: of the experiment that they are in.
         sweep: its name.
-        jobs: the overrides of each job, by fingerprint.
+        jobs: the label of each job's arm and its seed, by fingerprint.
         seconds: how long the sweep took.
     """
     runs = runs_of_sweep(experiment_id, sweep)
     live = {run.info.run_id for run in runs if store.is_live(run)}
     table = table_of_jobs(jobs, runs, live)
     print(f"\nsweep {sweep}: {len(table)} jobs in {seconds / 60:.1f} min\n")
-    print(table.to_string(index=False, na_rep="-", float_format=lambda x: f"{x:.4f}"))
+    print(shown(table))
     if (table["status"] == "INTERRUPTED").any():
         print("\nINTERRUPTED: the process is gone. The same command goes on; make orphans marks it KILLED")
     return table
+
+
+def shown(table: pd.DataFrame) -> str:
+    """Return a table of jobs as text, and why some failed; of more than MOST, first those not finished."""
+    order = table["status"].eq("FINISHED").sort_values(kind="stable").index
+    rows = table if len(table) <= MOST else table.loc[order[:MOST]]
+    text = rows.drop(columns="failure", errors="ignore").to_string(
+        index=False, na_rep="-", float_format=lambda x: f"{x:.4f}"
+    )
+    counts = table.loc[order[MOST:], "status"].value_counts()
+    if len(counts):
+        text += f"\nand {counts.sum()} more: {', '.join(f'{n} {status}' for status, n in counts.items())}"
+    if "failure" in rows:
+        text += "\n"
+        for failure, jobs in rows.groupby("failure", sort=False):
+            more = f" and {len(jobs) - 1} more" if len(jobs) > 1 else ""
+            text += f"\n{jobs['arm'].iloc[0]} seed {jobs['seed'].iloc[0]}{more}: {failure}"
+    return text
 
 
 def runs_of_sweep(experiment_id: str, sweep: str) -> list[Run]:
@@ -48,24 +67,21 @@ def runs_of_sweep(experiment_id: str, sweep: str) -> list[Run]:
 
 
 def table_of_jobs(
-    jobs: Mapping[str, Sequence[str]], runs: Sequence[Run], live: Collection[str]
+    jobs: Mapping[str, tuple[str, int]], runs: Sequence[Run], live: Collection[str]
 ) -> pd.DataFrame:
-    """Return one row for each job: what was swept, its newest run's status, metrics and minutes.
+    """Return one row for each job: its arm and seed, its newest run's status, metrics and minutes.
 
     Args:
-        jobs: the overrides of each job, by fingerprint.
+        jobs: the label of each job's arm and its seed, by fingerprint.
         runs: newest first.
         live: the ids of the runs that a process works on; another that is RUNNING was interrupted.
     """
     newest: dict[str, Run] = {}
     for run in runs:
         newest.setdefault(run.data.tags.get(names.FINGERPRINT, ""), run)
-    swept = {key: dict(item.split("=", 1) for item in job) for key, job in jobs.items()}
-    first = next(iter(swept.values()))
-    varies = [name for name in first if len({job[name] for job in swept.values()}) > 1]
     rows = []
-    for key, job in swept.items():
-        row: dict[str, Any] = {**{name: job[name] for name in varies}, "status": "NOT RUN"}
+    for key, (arm, seed) in jobs.items():
+        row: dict[str, Any] = {"arm": arm, "seed": seed, "status": "NOT RUN"}
         if key in newest:
             run = newest[key]
             interrupted = run.info.status == "RUNNING" and run.info.run_id not in live
@@ -74,7 +90,7 @@ def table_of_jobs(
             row["minutes"] = run.data.metrics.get(names.TRAINING_SECONDS, math.nan) / 60
             row["run"] = run.info.run_id[:8]
             failure = run.data.tags.get(names.FAILURE)
-            row["failure"] = shorten(failure, 100) if failure else None
+            row["failure"] = shorten(failure, 300) if failure else None
         rows.append(row)
-    table = pd.DataFrame(rows, columns=[*varies, "status", *METRICS, "minutes", "run", "failure"])
+    table = pd.DataFrame(rows, columns=["arm", "seed", "status", *METRICS, "minutes", "run", "failure"])
     return table.astype(dict.fromkeys([*METRICS, "minutes"], float)).dropna(axis="columns", how="all")

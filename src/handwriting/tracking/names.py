@@ -7,6 +7,7 @@ from dataclasses import dataclass
 # Tags of a run.
 SWEEP = "sweep"  # the names of the sweeps that it belongs to, separated by spaces: `words`, `joined`
 ARM = "arm"  # the place of its arm in the sweep that made it, from 0
+ARM_OF = "arm."  # begins the tag that has its arm's place and label in one of its sweeps: `arm_of`
 FINGERPRINT = "fingerprint"  # of all that determines the result
 SETTING = "setting"  # the same without the code
 CODE = "code.sha256"
@@ -51,6 +52,14 @@ def words(tag: object) -> list[str]:
 def joined(tag: object, more: str) -> str:
     """Return a tag of several names with `more` of them at its end, each once."""
     return " ".join(dict.fromkeys([*words(tag), *more.split()]))
+
+
+def arm_of(sweep: str) -> str:
+    """Return the key of the tag that has a run's arm in a sweep, its place and its label: "0 adam".
+
+    The digest alone stands for the sweep: MLflow takes few characters in a key.
+    """
+    return ARM_OF + sweep.rpartition("-")[2]
 
 
 def base(metric: str) -> str:

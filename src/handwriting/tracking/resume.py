@@ -2,16 +2,17 @@
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import mlflow
 from filelock import Timeout
-from mlflow.entities import Run
+from mlflow.entities import Run, RunTag
 from mlflow.exceptions import MlflowException
 
+from handwriting.config import TrackingConfig
 from handwriting.errors import UserError
 from handwriting.tracking import names
 from handwriting.tracking.identity import Identity, difference
@@ -41,14 +42,23 @@ class Found:
         """Tell whether there is nothing left to do."""
         return self.run is not None and self.run.info.status == "FINISHED"
 
-    def keep(self, sweep: str) -> None:
-        """Leave a finished run as it is; let it belong to `sweep` too, unless that is empty."""
+    def keep(self, tracking: TrackingConfig) -> None:
+        """Leave a finished run as it is; let it belong to a sweep too, if there is one."""
         assert self.run is not None
         name, run_id = self.run.info.run_name, self.run.info.run_id
         log.info("%s  is finished already: run %s. force=true runs it again", name, run_id)
-        sweeps = names.joined(self.run.data.tags.get(names.SWEEP), sweep)
-        if sweeps:
-            self.store.client.set_tag(run_id, names.SWEEP, sweeps)
+        tags = sweep_tags(tracking, self.run.data.tags)
+        self.store.client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+
+
+def sweep_tags(tracking: TrackingConfig, stored: Mapping[str, str]) -> dict[str, str]:
+    """Return the tags that say to which sweep a run belongs, beside those stored; none without a sweep."""
+    if not tracking.sweep:
+        return {}
+    return {
+        names.SWEEP: names.joined(stored.get(names.SWEEP), tracking.sweep),
+        names.arm_of(tracking.sweep): f"{tracking.arm} {tracking.label}",
+    }
 
 
 @contextmanager

@@ -120,6 +120,10 @@ class TrackEpochs(keras.callbacks.Callback):
         log.info(
             "%s  epoch %d/%d  %s  %.1f s, %.0f s left",
             self.run.name, epoch + 1, self.epochs, values, seconds, left,
+            extra={
+                "epoch": epoch + 1, "epochs": self.epochs, "seconds": seconds,
+                "val_accuracy": metrics[names.VAL_ACCURACY],
+            },
         )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from omegaconf import DictConfig, OmegaConf
 
-from handwriting.config import cores, flatten
+from handwriting.config import TrackingConfig, cores, flatten
 from handwriting.data import Dataset
 from handwriting.drawing import COLORS, mistakes
 from handwriting.errors import redact
@@ -20,7 +20,7 @@ from handwriting.tracking import names
 from handwriting.tracking.identity import digest
 from handwriting.tracking.model import load_model
 from handwriting.tracking.provenance import command_line, git_state, machine_tags
-from handwriting.tracking.resume import Found
+from handwriting.tracking.resume import Found, sweep_tags
 from handwriting.tracking.run import Run, tracked_run
 from handwriting.training.augmentation import shifted
 from handwriting.training.batches import evaluation_batches, training_batches
@@ -71,13 +71,12 @@ def train_run(
         names.DIRTY: git.dirty,
         **machine_tags(),
         **built.better,
-        **({names.SWEEP: tracking.sweep} if tracking.sweep else {}),
+        **sweep_tags(tracking, {}),
         **({} if tracking.arm is None else _place(tracking.arm)),
         **({names.REPEATS: found.repeats} if found.repeats else {}),
         **({names.STARTS_FROM: start} if start else {}),
     }
-    after = f" {choices['start']}" if start else ""
-    name = f"{choices['optimizer']} {choices['model']}{after} seed {cfg.seed}"
+    name = f"{tracking.label or name_alone(choices)} seed {cfg.seed}"
     run_id, saved = found.run.info.run_id if found.run else None, None
     if run_id:
         saved = Checkpoints(found.store.checkpoints_of(run_id), found.identity.fingerprint).newest()
@@ -90,7 +89,7 @@ def train_run(
         checkpoints = Checkpoints(found.store.checkpoints_of(run.id), found.identity.fingerprint)
         if run_id:
             log.info("%s  run %s goes on after epoch %d", name, run_id, len(history))
-            run.set_tags(_going_on(run, tracking.sweep, git.commit, git.dirty))
+            run.set_tags(_going_on(run, tracking, git.commit, git.dirty))
         else:
             log.info("%s  run %s starts", name, run.id)
         log_setting(run, cfg, choices, model)
@@ -195,7 +194,9 @@ def evaluate(built: Built, dataset: Dataset, shift: int = 0) -> tuple[dict[str, 
 def log_setting(run: Run, cfg: DictConfig, choices: Mapping[str, str], model: keras.Model) -> None:
     """Store all that the run was asked to do."""
     setting = {
-        key: value for key, value in flatten(cfg).items() if key not in ("tracking.sweep", "tracking.arm")
+        key: value
+        for key, value in flatten(cfg).items()
+        if not key.startswith(("tracking.sweep", "tracking.arm", "tracking.label", "arms"))
     }
     resolved = {names.KERAS_OPTIMIZER + key: value for key, value in model.optimizer.get_config().items()}
     run.log_params({**setting, **choices, **resolved})
@@ -205,20 +206,25 @@ def log_setting(run: Run, cfg: DictConfig, choices: Mapping[str, str], model: ke
     run.log_text("\n".join(lines), "model.txt")
 
 
+def name_alone(choices: Mapping[str, str]) -> str:
+    """Return what a run outside of a sweep is called by, without the seed."""
+    after = f" {choices['start']}" if choices["start"] != "fresh" else ""
+    return f"{choices['optimizer']} {choices['model']}{after}"
+
+
 def _place(arm: int) -> dict[str, str]:
     return {names.ARM: str(arm), names.COLOR: COLORS[arm % len(COLORS)]}
 
 
-def _going_on(run: Run, sweep: str, commit: str, dirty: str) -> dict[str, str]:
+def _going_on(run: Run, tracking: TrackingConfig, commit: str, dirty: str) -> dict[str, str]:
     """Return the tags that change when another process goes on with a run; say what was lost."""
     lost = run.tags.get(names.LEARNED, "")
     if lost:
         log.warning("%s  callbacks begin anew; no checkpoint keeps %s", run.name, lost)
-    sweeps = names.joined(run.tags.get(names.SWEEP), sweep)
     return {
         names.RESUMES: str(int(run.tags.get(names.RESUMES, 0)) + 1),
         names.COMMIT: names.joined(run.tags.get(names.COMMIT), commit),
         names.DIRTY: str("true" in (dirty, run.tags.get(names.DIRTY))).lower(),
-        **({names.SWEEP: sweeps} if sweeps else {}),
+        **sweep_tags(tracking, run.tags),
         **({names.NOT_KEPT: lost} if lost else {}),
     }
