@@ -1,14 +1,18 @@
 """What every room draws with: pictures of images of any kind, and how a figure is saved."""
 
+import re
+from html import escape
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from handwriting.drawing import mistakes, save, some_images
+from handwriting.drawing import COLORS, GREY, INK, STYLE, mistakes, new_figure, save, some_images
 
 TEN = [str(number) for number in range(10)]
 MANY = [f"a class with a long name, {number}" for number in range(47)]
@@ -20,7 +24,17 @@ def texts(axes: Axes) -> dict[tuple[int, int], str]:
 
 
 def drawn(figure: Figure, folder: Path) -> bytes:
-    return save(figure, folder / "figure")
+    save(figure, folder / "figure")
+    return (folder / "figure.png").read_bytes()
+
+
+def plotted(label: str = "a line") -> Figure:
+    """Return a figure with a clipped line, markers, text and a legend."""
+    with mpl.rc_context(STYLE):
+        figure = new_figure(3, 2)
+        figure.subplots().plot([0, 1, 2], [0, 1, 0], "o-", label=label)
+        figure.legend()
+    return figure
 
 
 def test_a_confusion_matrix_counts_and_names_what_was_taken_for_what() -> None:
@@ -107,6 +121,57 @@ def test_images_from_0_to_1_are_drawn_as_those_from_0_to_255() -> None:
 def test_the_same_figure_is_the_same_file(tmp_path: Path) -> None:
     for name in ("one", "two"):
         save(some_images(np.ones((12, 8, 8), np.float32), [*TEN, "a", "b"]), tmp_path / name)
-    for ending in (".png", ".svg"):
+    for ending in (".png", ".svg", ".pdf"):
         first, second = (tmp_path / name for name in ("one", "two"))
         assert first.with_suffix(ending).read_bytes() == second.with_suffix(ending).read_bytes()
+    assert b"CreationDate" not in (tmp_path / "one.pdf").read_bytes()
+
+
+def test_a_pdf_has_its_fonts_in_it_as_truetype(tmp_path: Path) -> None:
+    save(plotted(), tmp_path / "figure")
+    pdf = (tmp_path / "figure.pdf").read_bytes()
+    assert pdf.startswith(b"%PDF")
+    assert b"/FontFile2" in pdf
+
+
+def test_in_a_page_a_figure_has_no_ground_and_the_pages_own_ink(tmp_path: Path) -> None:
+    inline = save(plotted(), tmp_path / "figure")
+    on_paper = (tmp_path / "figure.svg").read_text(encoding="utf-8")
+    assert INK in on_paper
+    assert "#ffffff" in on_paper, "on its own it has a ground of white"
+    assert not re.search(f"(?i){INK}|#fff|#000|black|white", inline)
+    assert inline.count("currentColor") > 10
+    assert "<style" not in inline, "a rule would hold for the whole page"
+    assert "<metadata" not in on_paper
+
+
+def test_two_figures_of_one_page_share_no_id_and_each_finds_its_own(tmp_path: Path) -> None:
+    first, second = (save(plotted(), tmp_path / name) for name in ("one", "two"))
+    ids = [re.findall(r' id="([^"]+)"', svg) for svg in (first, second)]
+    assert ids[0]
+    assert not set(ids[0]) & set(ids[1])
+    for svg, own in zip((first, second), ids, strict=True):
+        named = re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', svg)
+        assert {"".join(name) for name in named} <= set(own)
+        assert named
+
+
+def test_a_name_is_text_and_no_markup_in_a_page(tmp_path: Path) -> None:
+    name = f'<script> id="x" href="#x" {INK} & url(#y)'
+    inline = save(plotted(name), tmp_path / "figure")
+    assert "<script" not in inline
+    assert f">{escape(name, quote=False)}<" in inline
+
+
+def test_each_colour_is_seen_on_a_white_page_and_on_a_dark_one() -> None:
+    for color in (*COLORS, GREY):
+        for page in ("#ffffff", "#16181d"):
+            low, high = sorted((brightness(color), brightness(page)))
+            assert (high + 0.05) / (low + 0.05) > 3, (color, page)
+
+
+def brightness(color: str) -> float:
+    """Return the relative luminance of WCAG 2.2."""
+    parts = np.array(to_rgb(color))
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])

@@ -1,6 +1,5 @@
 """The benchmark counts right, and its implementations work."""
 
-import json
 import re
 from pathlib import Path
 
@@ -80,7 +79,7 @@ def test_an_implementation_that_fails_says_why() -> None:
 
 
 def test_the_notebooks_code_and_ours_take_their_turns(capsys: pytest.CaptureFixture[str]) -> None:
-    implementations = ["notebook", "autolog", "ours"]
+    implementations = ["autolog", "ours"]  # autolog is the notebook's code, and MLflow's beside it
     seconds = time_in_turn({name: [Setting(name, images=200)] for name in implementations}, 2)
     assert seconds.columns.to_list() == implementations
     assert seconds.index.to_list() == [1, 2]
@@ -108,7 +107,6 @@ def test_made_up_runs_are_like_real_ones_and_say_that_they_are_not(tmp_path: Pat
     tags, params = found.run.data.tags, found.run.data.params
     assert (tags["synthetic"], tags[names.SWEEP], tags[names.ARM]) == ("true", SWEEP, "1")
     assert {names.CODE, names.SETTING, names.DATA, names.COMMIT} < set(tags)
-    assert json.loads(params["data.targets"]) == [0.98, 0.985, 0.99]
     assert (params["optimizer"], params["seed"]) == ("adam", "0")
     with find_run(store, EXPERIMENT, identity(3)) as found:
         assert found.run is None

@@ -33,7 +33,6 @@ def run(optimizer: str, seed: object, accuracy: float, **more: object) -> dict[s
         "params.data": "mnist",
         "params.data.path": f"/home/{optimizer}/mnist.npz",
         "params.data.limit_test": "None",
-        "params.data.targets": "[0.98, 0.985, 0.99]",
         "params.threads": "None",
         "params.force": "False",
         "params.tracking.uri": f"sqlite:////{seed}",
@@ -58,7 +57,7 @@ def sweep(seeds: int = 7, **arms: list[float]) -> list[dict[str, object]]:
 
 
 def epochs_of(*runs: dict[str, object], **by_id: list[float]) -> pd.DataFrame:
-    """Return epochs of 10 s; by default two that stay below every target."""
+    """Return epochs of 10 s; by default two for each run, of 0.9 and 0.95."""
     found: dict[Any, list[float]] = {run["run_id"]: [0.9, 0.95] for run in runs} | by_id
     rows = [
         {"run_id": run_id, "epoch": epoch, "val_accuracy": v, "val_loss": 1 - v, "epoch_seconds": 10.0}

@@ -16,6 +16,16 @@ def test_other_code_versions_and_machines_are_pooled_and_said(name: str) -> None
     assert result.arms["n"].to_list() == [7, 7]
 
 
+def test_of_many_arms_the_values_alone_are_said() -> None:
+    runs = [
+        run(name, seed, 0.9) | {"params.optimizer.learning_rate": str(0.1 * (name < "c"))}
+        for name in "abcdef"
+        for seed in range(2)
+    ]
+    assert said(compared(runs), "The arms differ").endswith("learning_rate too: 0.0 (8 runs), 0.1 (4 runs)")
+    assert "a 0.1 (2 runs), b 0.1 (2 runs), c 0.0 (2 runs)" in said(compared(runs[:6]), "The arms differ")
+
+
 def test_runs_made_before_the_code_was_stored_are_of_unknown_code() -> None:
     assert not compared(sweep()).caveats, "all of them are"
     runs = [made | {"tags.code.sha256": "c" * 64 if i % 2 else None} for i, made in enumerate(sweep())]

@@ -1,14 +1,14 @@
 """The comparison: what is paired, which way is better, and how soon a target is reached."""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 import pytest
-from made_runs import ADAM, RMSPROP, TIME_TO_TARGET, compared, epochs_of, run, said, sweep
+from made_runs import ADAM, RMSPROP, compared, epochs_of, run, said, sweep
 from scipy import stats
 
-from handwriting.compare import compare, sentence, tables
+from handwriting.compare import compare, sentence
+from handwriting.compare.comparison import against
+from handwriting.compare.question import differing
 from handwriting.compare.wording import markdown
 from handwriting.errors import UserError
 
@@ -59,6 +59,49 @@ def test_a_seed_that_only_one_arm_has_is_in_no_pair_and_said() -> None:
     assert "rmsprop has no result for seed 41" in said(result, "Unpaired")
 
 
+def test_up_to_40_arms_each_is_compared_with_each_and_more_with_the_baseline_only() -> None:
+    runs = [run("adam", 0, 0.9, params__batch_size=str(size)) for size in range(1, 42)]
+    result = compared(runs[:40])
+    assert len(result.pairs) == 40 * 39 / 2
+    assert not any("not each with each" in caveat for caveat in result.caveats)
+    result = compared(runs)
+    assert result.baseline == "batch_size 1"
+    assert result.pairs["first"].to_list() == ["batch_size 1"] * 40
+    assert "41 arms: each is compared with batch_size 1" in said(result, "not each with each")
+    assert sentence(result)
+
+
+def test_against_one_arm_its_pairs_are_turned_so_that_it_is_the_first() -> None:
+    rng = np.random.default_rng(0)
+    arms = {name: list(0.9 + rng.normal(0, 0.01, 7).round(4)) for name in ("a", "b", "c", "d")}
+    result = compared(sweep(7, **arms))
+    turned = against(result, "c")
+    assert turned["first"].to_list() == ["c"] * 3
+    assert turned["second"].to_list() == ["a", "b", "d"]
+    for _, pair in turned.iterrows():
+        differences = np.array(arms[pair["second"]]) - arms["c"]
+        low, high = stats.ttest_1samp(differences, 0).confidence_interval(0.95)
+        assert pair["difference"] == pytest.approx(differences.mean())
+        assert (pair["low"], pair["high"]) == pytest.approx((low, high))
+        assert (pair["first_won"], pair["second_won"]) == ((differences < 0).sum(), (differences > 0).sum())
+    assert list(turned) == list(result.pairs)
+
+
+def test_every_setting_of_each_arm_is_there_and_those_that_differ_are_known() -> None:
+    result = compared(sweep(), by=["optimizer"])
+    settings = result.settings
+    assert list(settings) == ["adam", "rmsprop"]
+    assert settings.loc["optimizer.rho"].to_list() == ["", "0.9"]
+    assert settings.loc["model.units"].to_list() == ["128", "128"]
+    assert not {"seed", "tracking.uri", "keras_optimizer.name", "data.path", "force"} & set(settings.index)
+    assert differing(settings) == [
+        "optimizer", "optimizer._target_", "optimizer.rho", "optimizer.beta_1"
+    ]  # fmt: skip
+    of_adam = {"adam": {"status": "FAILED"}}
+    failed = [made | of_adam.get(str(made["params.optimizer"]), {}) for made in sweep()]
+    assert compared(failed).settings.loc["optimizer.beta_1", "adam"] == "0.9"
+
+
 # Which way is better
 
 
@@ -88,81 +131,32 @@ def test_a_metric_whose_better_way_nobody_knows_is_refused_by_name(tags: list[st
     for number, made in enumerate(runs):
         made[tag] = tags[number % len(tags)]
     with pytest.raises(
-        UserError, match=r"^test_error: .*more or less.*cannot be guessed.*`better: less`"
+        UserError, match=r"^test_error: .*cannot be guessed.*--more-is-better or --less.*`better: less`"
     ) as error:
         compared(runs, metric="test_error")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("more", "winner"), [(False, "adam"), (True, "rmsprop")])
+def test_who_reports_can_say_which_way_is_better_where_nobody_knows(more: bool, winner: str) -> None:
+    runs = [run | {"metrics.test_error": run["metrics.test_loss"]} for run in sweep()]
+    result = compared(runs, metric="test_error", more_is_better=more)
+    assert result.pairs["better"].to_list() == [winner]
+    assert result.metric.more_is_better == more
+    assert result.choice.metric.more_is_better == more
+
+
+def test_the_other_way_than_the_vocabularys_is_refused() -> None:
+    assert compared(sweep(), more_is_better=True).pairs["better"].to_list() == ["adam"]
+    with pytest.raises(UserError, match=r"^test_accuracy: more of it is better. Leave --less-is-better out"):
+        compared(sweep(), more_is_better=False)
+    with pytest.raises(UserError, match=r"^val_loss: less of it is better"):
+        compared(
+            [made | {"metrics.val_loss": 0.1} for made in sweep()], metric="val_loss", more_is_better=True
+        )
 
 
 def test_of_a_metric_that_is_shared_the_better_way_is_known_though_one_arm_alone_tells_it() -> None:
     runs = [run | {"metrics.test_error": run["metrics.test_loss"]} for run in sweep()]
     runs[0]["tags.better.error"] = "less"
     assert compared(runs, metric="test_error").pairs["better"].to_list() == ["adam"]
-
-
-# Time to target
-
-
-def test_time_to_target_counts_epochs_from_one_and_seconds_to_the_epochs_end() -> None:
-    (made,) = runs = sweep(1, adam=ADAM)
-    up_and_down = [0.97, float(np.float32(0.98)), 0.9851, 0.97, float(np.float32(0.99)) - 6e-8]
-    result = compare(pd.DataFrame(runs), epochs_of(**{str(made["run_id"]): up_and_down}))
-    assert result.times["epochs"].to_list() == [2, 3, 5]
-    assert result.times["seconds"].to_list() == [20, 30, 50]
-    assert result.arms["best_epoch"].to_list() == [5]
-
-
-@pytest.mark.parametrize(("reached", "median"), [(4, 2.0), (3, 2.0), (2, np.inf), (0, np.inf)])
-def test_a_run_that_never_reaches_the_target_counts_as_later_than_all(reached: int, median: float) -> None:
-    runs = [made | {"params.data.targets": "[0.99]"} for made in sweep(4, adam=ADAM)]
-    values = [[0.9, 0.995] if i < reached else [0.9, 0.91] for i in range(4)]
-    ids = [str(made["run_id"]) for made in runs]
-    result = compare(pd.DataFrame(runs), epochs_of(**dict(zip(ids, values, strict=True))))
-    row = result.targets.iloc[0]
-    assert (row["n"], row["reached"], row["median_epochs"]) == (4, reached, median)
-    assert row["median_seconds"] == median * 10
-    assert len(result.times) == 4
-    shown = tables(result)[TIME_TO_TARGET]
-    assert (shown["median epochs"].iloc[0] == "not reached") == (median == np.inf)
-
-
-def test_runs_without_stored_epochs_count_as_not_reached_and_are_said() -> None:
-    runs = sweep(3, adam=ADAM)
-    result = compare(pd.DataFrame(runs), epochs_of(*runs[:2]))
-    assert result.targets["n"].to_list() == [3, 3, 3]
-    assert said(result, "No val_accuracy per epoch").endswith("1 of 3 runs")
-    assert len(compare(pd.DataFrame(runs), epochs_of()).times) == 9
-
-
-def test_seconds_are_unknown_where_an_epochs_are_missing() -> None:
-    (made,) = runs = sweep(1, adam=ADAM)
-    epochs = epochs_of(**{str(made["run_id"]): [0.9, 0.982, 0.986, 0.991]})
-    epochs.loc[2, "epoch_seconds"] = np.nan
-    times = compare(pd.DataFrame(runs), epochs).times
-    assert times["epochs"].to_list() == [2, 3, 4]
-    assert times["seconds"].to_list() == pytest.approx([20, np.nan, np.nan], nan_ok=True)
-    assert compare(pd.DataFrame(runs), epochs.drop(index=0)).times["seconds"].isna().all()
-
-
-@pytest.mark.parametrize(
-    ("stored", "levels"),
-    [
-        (["[0.9, 0.95]"], [0.9, 0.95]),
-        (["[0.95]", "[0.9, 0.95]"], [0.9, 0.95]),
-        ([None, "(0.5,)", "0.7", "__import__('os')", "[a", "['x']"], [0.5]),
-        (["None"], []),
-        (["[]"], []),
-        ([None], []),
-    ],
-)
-def test_the_targets_are_those_that_the_runs_data_set_names(
-    stored: list[str | None], levels: list[float]
-) -> None:
-    runs: list[dict[str, Any]] = sweep()
-    for number, made in enumerate(runs):
-        made["params.data.targets"] = stored[number % len(stored)]
-    result = compared(runs)
-    assert sorted(set(result.times["target"])) == levels
-    assert sorted(set(result.targets["target"])) == levels
-    assert (TIME_TO_TARGET in tables(result)) == bool(levels)
-    assert not result.caveats

@@ -14,7 +14,7 @@ from handwriting.bench.synthetic import SWEEP, fill
 from handwriting.compare import LoadedRuns, compare, load, load_runs
 from handwriting.compare.load import PER_EPOCH
 from handwriting.errors import UserError
-from handwriting.tracking import Store
+from handwriting.tracking import Store, names
 
 RUNS = 16
 
@@ -81,7 +81,39 @@ def test_of_the_users_metrics_the_epochs_and_the_better_way_are_read(tmp_path: P
         assert loaded.epochs["val_f1"].notna().sum() == 4
         assert set(loaded.runs["tags.better.f1"]) == {"more"}
         assert set(loaded.runs["tags.callbacks.not_kept"]) == {"Mine"}
-        assert "host" not in {name.removeprefix("tags.") for name in load_runs(store).runs}
+        assert "machine0" not in {name.removeprefix("tags.") for name in load_runs(store).runs}
+
+
+def test_the_arm_that_the_sweep_gave_a_run_is_read_and_that_of_another_sweep_is_not(tmp_path: Path) -> None:
+    store = made(tmp_path, 6)
+    first, second, third, fourth, *_ = ids(store)
+    arms = {first: "10 adam, slow and  steady", second: "0 $5", third: "nothing", fourth: "1 "}
+    for run_id, arm in arms.items():
+        store.client.set_tag(run_id, names.arm_of(SWEEP), arm)
+        store.client.set_tag(run_id, names.arm_of("other-1234abcd"), "7 of another sweep")
+        store.client.set_tag(run_id, "host", "here")
+    for loaded in (load_runs(store), from_server(store)):
+        found = loaded.runs.set_index("run_id")
+        assert found["place"].loc[[first, second, fourth]].to_list() == [10, 0, 1]
+        assert found["label"].loc[[first, second]].to_list() == ["adam, slow and  steady", "$5"]
+        assert (found["place"].isna().sum(), found["label"].isna().sum()) == (3, 4)
+        assert set(found["experiment_id"]) == {"1"}
+        assert found.loc[first, "tags.host"] == "here"
+    everything = load_runs(store, experiment="synthetic").runs
+    assert everything[["place", "label"]].isna().all(axis=None), "arms are those of one sweep"
+
+
+def test_a_report_calls_arms_as_the_sweep_did(tmp_path: Path) -> None:
+    store = made(tmp_path, RUNS)
+    for run_id, optimizer in load_runs(store).runs[["run_id", "params.optimizer"]].to_numpy():
+        arm = {"adam": "0 new, at $5", "rmsprop": "1 old"}[optimizer]
+        store.client.set_tag(run_id, names.arm_of(SWEEP), arm)
+    for loaded in (load_runs(store), from_server(store)):
+        result = compare(loaded.runs, loaded.epochs)
+        assert list(result.arms.index) == ["new, at $5", "old"]
+        assert result.baseline == "new, at $5"
+    loaded = load_runs(store, experiment="synthetic")
+    assert list(compare(loaded.runs, loaded.epochs).arms.index) == ["rmsprop", "adam"]
 
 
 def test_a_run_may_belong_to_several_sweeps_and_names_are_matched_whole(tmp_path: Path) -> None:

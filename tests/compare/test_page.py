@@ -1,44 +1,48 @@
-"""The report: on the screen, as files, in the store; and the notebook, which tells the same."""
+"""The page: what it holds, that it loads nothing, and that no name in it is markup."""
 
-import os
 import re
-import shlex
-import shutil
-import subprocess
-import sys
+from html.parser import HTMLParser
 from pathlib import Path
 
-import nbformat
 import pytest
-from mlflow.entities import Experiment
-from sqlalchemy import create_engine, text
+from made_stores import experiment, made, spread
 
-from handwriting.bench.synthetic import SWEEP, fill
 from handwriting.compare import load_runs, report
-from handwriting.config import ROOT
+from handwriting.compare.facts import ui_of
 from handwriting.tracking import Store
 
-NOTEBOOK = ROOT / "notebooks" / "analysis.ipynb"
 TITLE = "rmsprop against adam in test_accuracy: "
 
 
-def made(folder: Path, runs: int) -> Store:
-    """Return a store with so many synthetic runs."""
-    store = Store(f"sqlite:///{folder}/mlflow.db")
-    fill(store, runs)
-    return store
+class Page(HTMLParser):
+    """What a page's tags say: the text of each table's rows, and each address and what has it."""
 
+    def __init__(self, text: str):
+        super().__init__()
+        self.rows: list[list[str]] = []
+        self.addresses: list[tuple[str, str]] = []
+        self.tags: list[str] = []
+        self.in_cell = False
+        self.feed(text)
 
-def experiment(store: Store, name: str) -> Experiment:
-    found = store.client.get_experiment_by_name(name)
-    assert found is not None
-    return found
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+            self.in_cell = True
+        for name, value in attrs:
+            if name in ("src", "href", "xlink:href", "action", "data", "srcset", "poster") and value:
+                self.addresses.append((f"{tag} {name}", value))
 
+    def handle_data(self, data: str) -> None:
+        if self.in_cell:
+            self.rows[-1][-1] += data.strip()
 
-def command(store: Store, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run `python -m handwriting.report` on a store."""
-    words = [sys.executable, "-m", "handwriting.report", "--uri", store.uri, *arguments]
-    return subprocess.run(words, capture_output=True, text=True, check=False)
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("td", "th"):
+            self.in_cell = False
 
 
 @pytest.fixture(scope="module")
@@ -47,38 +51,103 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return made(tmp_path_factory.mktemp("filled"), 16)
 
 
-def test_the_report_is_on_the_screen_in_files_and_in_the_store(
-    filled: Store, capsys: pytest.CaptureFixture[str]
+@pytest.fixture(scope="module")
+def page(filled: Store) -> str:
+    return report(filled).read_text(encoding="utf-8")
+
+
+def test_the_page_loads_no_address_outside_itself_and_forbids_it(page: str) -> None:
+    loaded = [value for name, value in Page(page).addresses if name != "a href"]
+    assert all(value.startswith(("data:", "#")) for value in loaded)
+    assert "url(http" not in page
+    assert "@import" not in page
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)
+    assert policy
+    assert policy[1].startswith("default-src 'none'; style-src 'unsafe-inline'; img-src data:;")
+
+
+def test_figures_are_in_the_page_with_a_title_each_and_three_files_beside_it(page: str) -> None:
+    figures = re.findall(r'<svg [^>]*role="img"><title>(.*?)</title>', page)
+    assert len(figures) == page.count("<svg ") == 3
+    for heading in figures:
+        assert f"<h2>{heading}</h2>" in page
+    links = [value for name, value in Page(page).addresses if name == "a href"]
+    for name in ("curves", "differences", "time_to_target"):
+        assert {f"{name}.png", f"{name}.svg", f"{name}.pdf"} <= set(links)
+    ids = re.findall(r'\bid="([^"]*)"', page)
+    assert len(ids) == len(set(ids)), "of two figures none refers to the other's parts"
+
+
+def test_the_verdict_comes_first_and_then_the_figure_that_answers(page: str) -> None:
+    assert page.index(TITLE) < page.index("<h2>Paired differences</h2>") < page.index("<h2>Arms")
+    assert page.index("<h2>Arms") < page.index("<h2>Curves")
+
+
+def test_the_page_says_of_what_the_runs_were_made(filled: Store, page: str) -> None:
+    facts = dict(re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", page))
+    assert facts["network"] == "cnn"
+    assert facts["data"].startswith("mnist, SHA-256 000000000000")
+    assert facts["seeds"] == "0–7 (8 seeds)"
+    assert facts["runs"] == "16 compared, 0 left out"
+    assert facts["commit"] == "000000000000"
+    assert facts["compared metric"] == "test_accuracy, %, more is better"
+
+
+def test_the_page_has_what_differs_between_arms_and_what_all_share(tmp_path: Path) -> None:
+    store = spread(made(tmp_path, 16), "batch_size", ["32", "64"])
+    rows = Page(report(store).read_text(encoding="utf-8")).rows
+    header = next(row for row in rows if {"batch_size", "optimizer"} < set(row))
+    own = [dict(zip(header, row, strict=True)) for row in rows[rows.index(header) + 1 :][:4]]
+    assert {(row["optimizer"], row["batch_size"]) for row in own} == {
+        (optimizer, size) for optimizer in ("rmsprop", "adam") for size in ("32", "64")
+    }
+    assert len({row["arm"] for row in own}) == 4
+    assert ["model", "cnn"] in rows
+    assert not [row for row in rows if row[:1] in (["optimizer"], ["batch_size"])], "they differ"
+
+
+def test_each_seed_is_a_number_that_leads_to_its_run(filled: Store, page: str) -> None:
+    runs = load_runs(filled).runs
+    experiment_id = experiment(filled, "synthetic").experiment_id
+    links = {value for name, value in Page(page).addresses if "/runs/" in value}
+    address = f"http://127.0.0.1:5000/#/experiments/{experiment_id}/runs"
+    assert links == {f"{address}/{run}" for run in runs["run_id"]}
+    header = ["seed", "rmsprop", "adam", "adam \N{MINUS SIGN} rmsprop"]
+    rows = Page(page).rows
+    values = runs.set_index(["params.optimizer", "params.seed"])["metrics.test_accuracy"] * 100
+    for seed, row in enumerate(rows[rows.index(header) + 1 :][:8]):
+        first, second = values["rmsprop", str(seed)], values["adam", str(seed)]
+        assert row == [str(seed), f"{first:.3f}", f"{second:.3f}", f"{second - first:+.3f}"]
+
+
+def test_links_lead_to_the_server_of_the_store_without_its_password() -> None:
+    assert ui_of(Store("https://me:se@cret@host:8443/mlflow/")) == "https://host:8443/mlflow"
+    assert ui_of(Store("sqlite:////folder/mlflow.db")) == "http://127.0.0.1:5000"
+
+
+def test_the_page_carries_its_tables_to_be_saved_and_leads_to_large_ones(
+    filled: Store, page: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    page = report(filled)
-    before = (page.parent / "curves.svg").read_bytes()
-    assert report(filled) == page, "the second takes the place of the first"
-    assert (page.parent / "curves.svg").read_bytes() == before, "the same figure is the same file"
-    screen = capsys.readouterr().out
-    assert TITLE in screen
-    assert str(page) in screen
-    html = page.read_text(encoding="utf-8")
-    assert TITLE in html
-    assert "://" not in re.sub(r'"data:[^"]*"', "", html), "no address outside itself"
-    assert html.count("<img") == 3
-    files = {path.name for path in page.parent.iterdir()}
-    names = ("curves", "differences", "time_to_target")
-    assert files == {
-        "report.html",
-        "runs.csv",
-        "left_out.csv",
-        "table1.csv",
-        "table2.csv",
-        "table3.csv",
-        "verdict.md",
-    } | {f"{name}.{kind}" for name in names for kind in ("png", "svg")}
-    client = filled.client
-    (run,) = client.search_runs([experiment(filled, "synthetic-reports").experiment_id])
-    assert {file.path for file in client.list_artifacts(run.info.run_id)} == files
-    assert run.data.tags["verdict"].startswith(TITLE)
-    description = experiment(filled, "synthetic").tags["mlflow.note.content"]
-    assert description.startswith(f"**{TITLE}".replace("_", r"\_"))
-    assert load_runs(filled).sweep == SWEEP, "the report's own run is no run of the sweep"
+    carried = [value for name, value in Page(page).addresses if value.startswith("data:text/csv")]
+    assert len(carried) == 2
+    monkeypatch.setattr("handwriting.compare.page.INLINE_BYTES", 1000)
+    links = [value for _, value in Page(report(filled).read_text(encoding="utf-8")).addresses]
+    assert "runs.csv" in links
+    assert [value[:14] for value in links if value.startswith("data:")] == ["data:text/csv;"]
+
+
+def test_names_are_no_markup_in_the_page(tmp_path: Path) -> None:
+    """Neither of a run that is left out nor of an arm, which stands in figures too."""
+    store = spread(made(tmp_path, 16), "model", ["<script>alert(1)</script>--><i>", "</text></svg><b>&amp;"])
+    name = "<script>alert(2)</script>"
+    store.client.create_run(experiment(store, "synthetic").experiment_id, run_name=name)
+    page = report(store, experiment="synthetic").read_text(encoding="utf-8")
+    assert not {"script", "i"} & set(Page(page).tags)
+    for number in (1, 2):
+        assert f"&lt;script&gt;alert({number})&lt;/script&gt;" in page
+    shown = re.sub(r"<b>(?=[^<]*</b></td>)", "", page)  # the page's own
+    assert "<b>" not in shown
+    assert page.count("</svg>") == page.count("<svg ")
 
 
 def test_what_a_run_got_wrong_stands_in_the_page(tmp_path: Path) -> None:
@@ -90,147 +159,3 @@ def test_what_a_run_got_wrong_stands_in_the_page(tmp_path: Path) -> None:
     html = report(store).read_text(encoding="utf-8")
     assert [html.index(f"<h2>What {arm} got wrong, seed 0</h2>") for arm in ("rmsprop", "adam")]
     assert "cm1zcHJvcCBjbm4gc2VlZCAw" in html, "the picture of 'rmsprop cnn seed 0', in base 64"
-
-
-@pytest.mark.parametrize("kind", ["link", "broken link", "file"])
-def test_a_report_takes_the_place_of_a_link_or_a_file_not_of_what_a_link_points_to(
-    filled: Store, tmp_path: Path, kind: str
-) -> None:
-    folder, mine = report(filled).parent, tmp_path / "mine.txt"
-    mine.write_text("mine", encoding="utf-8")
-    shutil.rmtree(folder)
-    if kind == "file":
-        folder.write_text("", encoding="utf-8")
-    else:
-        folder.symlink_to(tmp_path if kind == "link" else tmp_path / "nowhere")
-    assert report(filled).parent == folder
-    assert not folder.is_symlink()
-    assert list(tmp_path.iterdir()) == [mine]
-    assert mine.read_text(encoding="utf-8") == "mine"
-
-
-def test_where_the_locale_is_ascii_the_page_is_whole_and_the_screen_plain(filled: Store) -> None:
-    folder = report(filled).parent
-    ascii_only = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
-    words = [sys.executable, "-m", "handwriting.report", "--uri", filled.uri]
-    done = subprocess.run(words, env=os.environ | ascii_only, capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "mean +/- standard deviation" in done.stdout.decode("ascii")
-    for name in ("report.html", "verdict.md"):
-        assert "mean ± standard deviation" in (folder / name).read_text(encoding="utf-8")
-
-
-def test_a_report_needs_no_tensorflow(filled: Store) -> None:
-    code = (
-        "import sys; from handwriting.compare import report; from handwriting.tracking import Store; "
-        "report(Store(sys.argv[1])); sys.exit('tensorflow' in sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", code, filled.uri], check=True)
-
-
-def test_names_of_runs_are_no_markup_in_the_page(tmp_path: Path) -> None:
-    store = made(tmp_path, 4)
-    store.client.create_run(
-        experiment(store, "synthetic").experiment_id, run_name="<script>alert(1)</script>"
-    )
-    html = report(store, experiment="synthetic").read_text(encoding="utf-8")
-    assert "<script" not in html
-    assert "&lt;script&gt;" in html
-
-
-@pytest.mark.parametrize("name", ["..", 'it\'s "mine" /a'])
-def test_an_experiment_may_have_any_name(tmp_path: Path, name: str) -> None:
-    store = made(tmp_path, 4)
-    store.client.rename_experiment(experiment(store, "synthetic").experiment_id, name)
-    for _ in range(2):
-        page = report(store, experiment=name)
-        assert page.parent.parent == tmp_path / "reports"
-    reports = experiment(store, f"{name}-reports").experiment_id
-    assert len(store.client.search_runs([reports])) == 1
-    assert len(load_runs(store, experiment=name).runs) == 4, "the store is as it was"
-
-
-def test_a_store_made_before_arms_codes_and_targets_were_stored_is_reported(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    store = made(tmp_path, 16)
-    engine = create_engine(store.uri)
-    with engine.begin() as connection:
-        for table, keys in (("tags", "'arm', 'code.sha256'"), ("params", "'data.targets'")):
-            connection.execute(text(f"DELETE FROM {table} WHERE key IN ({keys}) OR key LIKE 'better.%'"))  # noqa: S608
-    page = report(store)
-    screen = capsys.readouterr().out
-    assert "adam against rmsprop in test_accuracy: " in screen
-    assert "Time to target" not in screen
-    assert "Pooled" not in screen
-    assert {path.stem for path in page.parent.glob("*.png")} == {"curves", "differences"}
-    first, *_ = load_runs(store).runs["run_id"]
-    store.client.set_tag(first, "code.sha256", "c" * 64)
-    report(store)
-    (caveat,) = re.findall("Pooled although code.sha256 differs.*", capsys.readouterr().out)
-    assert "rmsprop unknown (7 runs)" in caveat
-    assert "adam unknown (8 runs)" in caveat
-
-
-# The command
-
-
-def test_the_command_says_in_one_line_that_there_is_no_store(tmp_path: Path) -> None:
-    done = command(Store(f"sqlite:///{tmp_path}/mlflow.db"))
-    assert done.returncode == 1
-    assert done.stderr == (
-        f"error: there is no store {tmp_path}/mlflow.db yet. Train some runs: make sweep, or make quick\n"
-    )
-    assert not (tmp_path / "mlflow.db").exists()
-
-
-def test_the_command_says_in_one_line_that_the_disk_takes_no_page(tmp_path: Path) -> None:
-    """A limit on a file's size, in blocks of 1,024 bytes, stands for a full disk."""
-    store = made(tmp_path, 4)
-    words = shlex.join([sys.executable, "-m", "handwriting.report", "--uri", store.uri])
-    limited = ["bash", "-c", f"ulimit -f 100; {words}"]
-    done = subprocess.run(limited, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert done.stderr.startswith("error: ")
-    assert "File too large" in done.stderr
-    assert done.stderr.count("\n") == 1
-
-
-def test_the_command_refuses_a_mixed_experiment_and_takes_the_way_out_that_it_names(tmp_path: Path) -> None:
-    store = made(tmp_path, 16)
-    first, *_ = load_runs(store).runs["run_id"]
-    with create_engine(store.uri).begin() as connection:
-        query = text("UPDATE params SET value = '64' WHERE key = 'batch_size' AND run_uuid = :first")
-        connection.execute(query, {"first": first})
-    refused = command(store, "--experiment", "synthetic", "--by", "optimizer")
-    assert refused.returncode == 1
-    assert refused.stderr.startswith(
-        "error: the runs differ in more than what is compared: batch_size is 32 (15"
-    )
-    assert refused.stderr.count("\n") == 1
-    assert "--where batch_size=32" in refused.stderr
-    done = command(store, "--experiment", "synthetic", "--by", "optimizer", "--where", "batch_size=32")
-    assert done.returncode == 0, done.stderr
-    assert "Left out: 1 run (not batch_size=32)" in done.stdout
-    assert "7 paired seeds" in done.stdout
-
-
-# The notebook
-
-
-def test_the_notebook_runs_on_a_store(filled: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", filled.uri)
-    words = ["--execute", "--to", "notebook", "--output-dir", str(tmp_path), str(NOTEBOOK)]
-    subprocess.run([sys.executable, "-m", "nbconvert", *words], check=True)
-    executed = nbformat.read(tmp_path / NOTEBOOK.name, as_version=4)
-    outputs = [output for cell in executed.cells if cell.cell_type == "code" for output in cell.outputs]
-    assert not [output for output in outputs if output.output_type in ("error", "stream")]
-    assert sum("image/png" in output.get("data", {}) for output in outputs) >= 3
-    assert sum(TITLE in output.get("data", {}).get("text/markdown", "") for output in outputs) == 1
-    assert "in test_loss: " in outputs[-1]["data"]["text/markdown"]
-
-
-def test_the_notebook_is_committed_with_its_outputs_and_without_paths_of_a_machine() -> None:
-    cells = [cell for cell in nbformat.read(NOTEBOOK, as_version=4).cells if cell.cell_type == "code"]
-    assert all(cell.outputs for cell in cells)
-    assert str(ROOT) not in NOTEBOOK.read_text(encoding="utf-8")

@@ -40,7 +40,7 @@ def test_a_group_of_which_one_member_has_a_setting_of_its_own_is_compared() -> N
 def test_numbers_are_arms_in_order_of_size(by: list[str] | None) -> None:
     runs = [run("adam", s, 0.98, params__batch_size=b) for s in range(3) for b in ("128", "32", "64")]
     result = compared(runs, by=by)
-    assert list(result.arms.index) == ["batch_size=32", "batch_size=64", "batch_size=128"]
+    assert list(result.arms.index) == ["batch_size 32", "batch_size 64", "batch_size 128"]
 
 
 def test_arms_stand_in_the_sweeps_order_and_those_without_one_after_them() -> None:
@@ -51,10 +51,10 @@ def test_arms_stand_in_the_sweeps_order_and_those_without_one_after_them() -> No
         for seed, place in enumerate(own)
     ]
     result = compared(runs)
-    assert list(result.arms.index) == [f"batch_size={size}" for size in (128, 32, 64, 8, 16)]
+    assert list(result.arms.index) == [f"batch_size {size}" for size in (128, 32, 64, 8, 16)]
     assert (result.pairs["first"].iloc[0], result.pairs["second"].iloc[0]) == (
-        "batch_size=128",
-        "batch_size=32",
+        "batch_size 128",
+        "batch_size 32",
     )
 
 
@@ -65,19 +65,18 @@ def test_two_swept_keys_make_an_arm_of_each_combination() -> None:
     ]  # fmt: skip
     result = compared(runs)
     assert set(result.keys) == {"optimizer", "batch_size"}
-    assert "adam, batch_size=32" in result.arms.index
+    assert "adam, batch_size 32" in result.arms.index
     assert len(result.pairs) == 6
-    assert not result.caveats
 
 
 def test_a_list_such_as_metrics_is_a_setting() -> None:
     runs = [run("adam", 0, 0.9, params__callbacks=names) for names in ("[]", "['a.B']")]
-    assert list(compared(runs).arms.index) == ["callbacks=['a.B']", "callbacks=[]"]
+    assert list(compared(runs).arms.index) == ["callbacks ['a.B']", "callbacks []"]
 
 
 def test_a_learning_rate_swept_within_one_optimizer_is_part_of_the_arm() -> None:
     runs = [run("adam", 0, 0.98), run("adam", 0, 0.97) | {LEARNING_RATE: "0.01"}, run("rmsprop", 0, 0.96)]
-    labels = {f"{name}, optimizer.learning_rate={rate}" for name, rate in
+    labels = {f"{name}, learning_rate {rate}" for name, rate in
               [("adam", "0.001"), ("adam", "0.01"), ("rmsprop", "0.001")]}  # fmt: skip
     assert set(compared(runs).arms.index) == labels
 
@@ -98,6 +97,96 @@ def test_where_nothing_was_swept_the_arm_has_a_name() -> None:
     assert list(compared(sweep(3, adam=ADAM)).arms.index) == ["adam"]
     strangers = [{k: v for k, v in made.items() if "optimizer" not in k} for made in sweep(3, adam=ADAM)]
     assert list(compared(strangers).arms.index) == ["all runs"]
+
+
+@pytest.mark.parametrize("by", [None, ["optimizer.learning_rate"]])
+def test_two_ways_to_write_one_number_are_one_value(by: list[str] | None) -> None:
+    rates = ["0.001", "1e-3", "0.01", "1e-02", "2", "2.0"]
+    runs = [run("adam", place // 2 * 10 + place % 2, 0.9) | {LEARNING_RATE: rate}
+            for place, rate in enumerate(rates)]  # fmt: skip
+    result = compared(runs, by=by)
+    assert list(result.arms.index) == ["learning_rate 0.001", "learning_rate 0.01", "learning_rate 2"]
+    assert result.arms["n"].to_list() == [2, 2, 2]
+    assert compared(runs[:2], by=["optimizer"]).arms["n"].to_list() == [2], "nor is it another setting"
+    words = [made | {"params.model": "aA"[place % 2]} for place, made in enumerate(runs)]
+    assert len(compared(words).arms) == 6, "words are what they are"
+
+
+# Arms that a sweep named
+
+
+def named(seeds: int = 3) -> list[dict[str, object]]:
+    """Return runs of two arms that differ in everything, as a sweep names them: the second first."""
+    small = {"params.model": "mlp", "params.batch_size": "64", "params.optimizer.learning_rate": "0.0003"}
+    return [
+        run(optimizer, seed, 0.9 + 0.01 * place) | own | {"label": label, "place": float(place)}
+        for seed in range(seeds)
+        for optimizer, label, place, own in (
+            ("rmsprop", "as it was", 1, {}),
+            ("adam", "small $5, fast", 0, small),
+        )
+    ]
+
+
+def test_named_arms_may_differ_in_anything_and_are_called_by_their_names_in_the_sweeps_order() -> None:
+    result = compared(named())
+    assert list(result.arms.index) == ["small $5, fast", "as it was"]
+    assert result.baseline == "small $5, fast"
+    assert result.arms["n"].to_list() == [3, 3]
+    assert set(result.keys) == {"optimizer", "model", "batch_size"}
+    assert result.pairs["n"].to_list() == [3]
+    assert list(compared(named(), where=["seed=0"]).arms.index) == ["small $5, fast", "as it was"]
+
+
+def test_a_runs_place_in_the_sweep_that_is_read_goes_before_that_in_the_sweep_that_made_it() -> None:
+    runs = [made | {"tags.arm": str(7 - float(str(made["place"])))} for made in named()]
+    assert list(compared(runs).arms.index) == ["small $5, fast", "as it was"]
+    by = {"by": ["optimizer", "model", "batch_size"]}
+    assert compared(runs, **by).baseline == "adam, mlp, batch_size 64"
+
+
+def test_a_failed_run_of_a_named_arm_counts_for_it() -> None:
+    runs = named()
+    runs[0]["status"] = "FAILED"
+    assert compared(runs).arms.loc["as it was", ["n", "failed"]].to_list() == [2, 1]
+
+
+@pytest.mark.parametrize("key", ["optimizer.learning_rate", "model.activation"])
+def test_within_a_named_arm_another_setting_is_refused(key: str) -> None:
+    runs = named()
+    runs[0][f"params.{key}"] = "other"
+    text = message_of(runs)
+    assert f"within as it was: {key} is " in text
+    assert "other (1 run)" in text
+
+
+def test_by_a_key_named_arms_are_as_any_others() -> None:
+    assert "model is " in message_of(named(), by=["optimizer"])
+    result = compared(named(), by=["optimizer", "model", "batch_size"])
+    assert list(result.arms.index) == ["adam, mlp, batch_size 64", "rmsprop, cnn, batch_size 32"]
+
+
+def test_a_setting_that_one_named_arm_alone_has_is_what_was_swept() -> None:
+    runs = [run("adam", seed, 0.9) | {"label": name, "place": 0.0} | own for seed in range(2)
+            for name, own in {"plain": {}, "gelu": {"params.model.activation": "gelu"}}.items()]  # fmt: skip
+    result = compared(runs)
+    assert set(result.arms.index) == {"plain", "gelu"}
+    assert result.keys == ("model.activation",)
+    assert result.settings.loc["model.activation"].to_dict() == {"plain": "", "gelu": "gelu"}
+
+
+def test_without_a_name_for_every_run_or_with_two_for_one_setting_the_settings_name_the_arms() -> None:
+    runs = named()
+    runs[0]["label"] = None
+    text = message_of(runs, by=["model"])
+    assert "optimizer is " in text
+    assert set(compared(runs).arms.index) == {"adam, mlp, batch_size 64", "rmsprop, cnn, batch_size 32"}
+    again = [*named(), run("rmsprop", 9, 0.9) | {"label": "another name", "place": 1.0}]
+    assert set(compared(again).arms.index) == {"adam, mlp, batch_size 64", "rmsprop, cnn, batch_size 32"}
+    threads = [
+        run("adam", 0, 0.9) | {"params.threads": n, "label": f"threads {n}", "place": 0.0} for n in "12"
+    ]
+    assert len(compared(threads).arms) == 2, "a sweep over the threads asks about them"
 
 
 # Refused
@@ -163,7 +252,8 @@ def test_a_setting_that_older_runs_do_not_have_is_not_taken_for_a_swept_one() ->
 
 
 @pytest.mark.parametrize(
-    "name", ["data.path", "data.targets", "data", "force", "threads", "tracking.uri", "code"]
+    "name",
+    ["data.path", "data.targets", "data", "force", "threads", "tracking.uri", "code", "arms", "arms.adam"],
 )
 def test_what_is_no_setting_may_differ(name: str) -> None:
     runs = [made | {f"params.{name}": str(number)} for number, made in enumerate(sweep())]
@@ -201,7 +291,7 @@ def test_of_several_values_for_one_key_any_and_of_several_keys_all_are_kept() ->
         for seed in (0, 1)
     ]
     result = compared(runs, where=["batch_size=1", "batch_size=3", "optimizer=adam"])
-    assert list(result.arms.index) == ["batch_size=1", "batch_size=3"]
+    assert list(result.arms.index) == ["batch_size 1", "batch_size 3"]
     assert set(reasons(result)) == {"not batch_size=1 or 3", "not optimizer=adam"}
     assert "4 runs" in said(result, "not batch_size=1 or 3")
     assert "4 runs" in said(result, "not optimizer=adam")

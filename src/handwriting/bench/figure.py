@@ -11,7 +11,7 @@ from handwriting.drawing import COLORS, STYLE, new_figure, save
 
 @mpl.rc_context(STYLE)
 def draw(found: pd.DataFrame, path: Path) -> None:
-    """Draw the rows that there are, with the range of each, and save them as PNG and SVG."""
+    """Draw the rows that there are, with the range of each, and save them as PNG, SVG and PDF."""
     timed = found["unit"] == "s"
     candidates = (
         ("Seconds of an epoch", found["part"].str.match("epoch.*batch 32") & timed, _bars),

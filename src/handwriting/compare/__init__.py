@@ -1,6 +1,7 @@
 """From runs in the store to an answer.
 
-The way through the room: load → select → comparison (with statistics and caveats) → wording, figures → page.
+The way through the room: load → select → comparison (with pairs, statistics, question, levels, outliers,
+caveats) → wording, tables, figures → page.
 Importing it takes pandas and Matplotlib, a second, so a command does so once it has to; MLflow is imported by
 what writes to the store or asks a server.
 """
@@ -8,8 +9,10 @@ what writes to the store or asks a server.
 from handwriting.compare.comparison import Comparison, compare
 from handwriting.compare.figures import curves, differences, draw_figures, time_to_target
 from handwriting.compare.load import LoadedRuns, load_runs
-from handwriting.compare.page import mistakes_of, report
-from handwriting.compare.wording import method, sentence, tables
+from handwriting.compare.mistakes import mistakes_of
+from handwriting.compare.reporting import report
+from handwriting.compare.tables import tables
+from handwriting.compare.wording import method, sentence
 
 __all__ = [
     "Comparison",

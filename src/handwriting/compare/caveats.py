@@ -7,6 +7,7 @@ import pandas as pd
 from handwriting.tracking import names
 
 _SENTENCES = 8  # of one kind; left_out.csv beside the report has all
+_ARMS = 5  # each of which is named beside its values
 _SPEED = (names.CPU, names.THREADS)
 
 
@@ -26,7 +27,7 @@ def caveats_of(used: pd.DataFrame, left_out: pd.DataFrame, keys: Sequence[str]) 
         _about_callbacks(used),
         [] if "model" in keys else _about_weights(used),
     )
-    return [sentence for said in kinds for sentence in _capped(said)]
+    return [sentence for said in kinds for sentence in capped(said)]
 
 
 def few(items: Iterable[object], limit: int = 5, sep: str = ", ") -> str:
@@ -47,7 +48,8 @@ def short(value: object, missing: str = "missing") -> str:
     return text[:12] if len(text) > 31 and " " not in text else text
 
 
-def _capped(said: list[str]) -> list[str]:
+def capped(said: list[str]) -> list[str]:
+    """Return the first sentences of one kind, and how many more there are."""
     more = len(said) - _SENTENCES
     return said[:_SENTENCES] + ([f"And {more} more sentences like the last"] if more > 0 else [])
 
@@ -107,7 +109,10 @@ def _about_callbacks(used: pd.DataFrame) -> list[str]:
 
 
 def _by_arm(used: pd.DataFrame, column: str, missing: str = "missing") -> str:
+    """Return "adam 0.01 (7 runs), sgd 0.1 (7 runs)"; of many arms the values alone."""
     texts = used[column].map(lambda value: short(value, missing))
+    if used["arm"].nunique() > _ARMS:
+        return few(f"{value} ({count(n, 'run')})" for value, n in texts.value_counts().items())
     counts = texts.groupby(used["arm"], sort=False).value_counts()
     return few(f"{arm} {value} ({count(number, 'run')})" for (arm, value), number in counts.items())
 

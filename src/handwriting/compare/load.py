@@ -17,7 +17,7 @@ from handwriting.tracking import Store, names
 # second.
 TAGS = (
     names.SWEEP, names.ARM, names.COLOR, names.DATA, names.INITIAL_WEIGHTS, names.NOT_KEPT, names.DIRTY,
-    *names.COMPUTING,
+    names.HOST, *names.COMPUTING,
 )  # fmt: skip
 PER_EPOCH = (names.VAL_ACCURACY, names.VAL_LOSS, names.EPOCH_SECONDS)
 NOTHING = "the store has no runs. Train some: make sweep, or make quick"
@@ -41,7 +41,8 @@ class LoadedRuns:
         experiment: its name.
         sweep: the name of the sweep that they are of; empty for all runs of the experiment.
         runs: one row per run, named as by `mlflow.search_runs`: run_id, name, status, start_time (UTC),
-            artifact_uri, params.* and tags.* (text; of the tags TAGS), metrics.* (the last value).
+            artifact_uri, experiment_id (text), params.* and tags.* (text; of the tags TAGS), metrics.* (the
+            last value), and of its arm in the sweep place (from 0) and label, missing where none is stored.
         epochs: one row per run and epoch: run_id, epoch (from 0), PER_EPOCH, and all other metrics val_*.
     """
 
@@ -94,7 +95,7 @@ def _from_database(connection: Connection, sweep: str | None, experiment: str | 
         chosen = chosen.where(runs.run_uuid.in_(select(tags.run_uuid).where(is_sweep, carries)))
     found["start_time"] = pd.to_datetime(found["start_time"], unit="ms", utc=True)
     for prefix, kind in (("params", "params"), ("tags", "tags"), ("metrics", "latest_metrics")):
-        found = found.merge(_wide(connection, kind, prefix, chosen), on="run_id", how="left")
+        found = found.merge(_wide(connection, kind, prefix, chosen, sweep), on="run_id", how="left")
     metrics = _TABLES["metrics"].c
     read = or_(metrics.key.in_(PER_EPOCH), metrics.key.startswith(names.VAL, autoescape=True))
     epochs = pd.read_sql(
@@ -102,14 +103,16 @@ def _from_database(connection: Connection, sweep: str | None, experiment: str | 
         .where(metrics.run_uuid.in_(chosen), read, ~metrics.is_nan),
         connection,
     )  # fmt: skip
-    return LoadedRuns(experiment, sweep, found, _by_epoch(epochs))
+    return LoadedRuns(experiment, sweep, _with_arms(found, sweep), _by_epoch(epochs))
 
 
-def _wide(connection: Connection, kind: str, prefix: str, chosen: Select) -> pd.DataFrame:
+def _wide(connection: Connection, kind: str, prefix: str, chosen: Select, sweep: str) -> pd.DataFrame:
     """Return one row per run and one column per key."""
     keyed = _TABLES[kind].c
     if kind == "tags":
-        used = or_(keyed.key.in_(TAGS), keyed.key.startswith(names.BETTER, autoescape=True))
+        used = or_(
+            keyed.key.in_([*TAGS, names.arm_of(sweep)]), keyed.key.startswith(names.BETTER, autoescape=True)
+        )
     else:  # what Keras makes of the optimizer's parameters is there once more, and not compared
         used = ~keyed.key.startswith(names.KERAS_OPTIMIZER, autoescape=True)
     if kind == "latest_metrics":
@@ -139,7 +142,7 @@ def _from_server(store: Store, sweep: str | None, experiment: str | None) -> Loa
         for metric in client.get_metric_history(run_id, key)
     ]
     epochs = _by_epoch(pd.DataFrame(rows, columns=["run_id", "epoch", "key", "value"]))
-    return LoadedRuns(experiment, sweep, found, epochs)
+    return LoadedRuns(experiment, sweep, _with_arms(found, sweep), epochs)
 
 
 def _choose(runs: pd.DataFrame, sweep: str | None, experiment: str | None) -> tuple[str, str, pd.DataFrame]:
@@ -167,6 +170,18 @@ def _choose(runs: pd.DataFrame, sweep: str | None, experiment: str | None) -> tu
     meant = runs["sweep"].map(lambda tag: not sweep or sweep in names.words(tag))
     found = runs[meant & (runs["experiment"] == experiment)]
     return experiment, sweep, found.drop(columns=["experiment", "sweep"]).reset_index(drop=True)
+
+
+def _with_arms(runs: pd.DataFrame, sweep: str) -> pd.DataFrame:
+    """Return runs with the place and the label that the sweep gave their arms, out of its tag of each."""
+    column = f"tags.{names.arm_of(sweep)}"
+    tags = runs.get(column, pd.Series(index=runs.index)).astype(object)
+    parts = tags.where(tags.notna(), "").str.partition(" ")
+    return runs.drop(columns=column, errors="ignore").assign(
+        experiment_id=runs["experiment_id"].astype(str),
+        place=pd.to_numeric(parts[0], errors="coerce").astype(float),
+        label=parts[2].where(parts[2] != ""),
+    )
 
 
 def _by_epoch(long: pd.DataFrame) -> pd.DataFrame:

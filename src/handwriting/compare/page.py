@@ -1,171 +1,105 @@
-"""The report: what the runs of a sweep say, on the screen, as files, and in the store beside them."""
+"""The page of a report: one HTML file that loads nothing from outside, for any screen and for paper."""
 
 import base64
 import re
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from html import escape
 from pathlib import Path
-from urllib.parse import quote, urlsplit
-from urllib.request import url2pathname
 
 from jinja2 import Environment, PackageLoader, select_autoescape
 
-from handwriting.compare.comparison import Comparison, compare
-from handwriting.compare.figures import draw_figures
-from handwriting.compare.load import LoadedRuns, load_runs
-from handwriting.compare.wording import markdown, method, sentence, tables
-from handwriting.drawing import save
-from handwriting.tracking import Store, names
+from handwriting.compare.comparison import Comparison
+from handwriting.compare.facts import facts_of, seeds_of, settings_of, ui_of
+from handwriting.compare.question import name_of
+from handwriting.compare.tables import tables
+from handwriting.compare.wording import method, sentence
+from handwriting.tracking import Store
 
-ROWS_PRINTED, ROWS_SHOWN = 30, 200  # of a table: on the screen, in the page
-MISTAKES_SHOWN = 6
+ROWS_SHOWN, ROWS_OPEN = 200, 50  # of a table; a longer one than the latter is folded, but for the first
+INLINE_BYTES = 1_000_000  # of a table that the page itself carries, so that it can be sent around
+DOWNLOADS = ("runs", "pairs")
 HEADINGS = {
     "curves": "Curves: each seed thin, the mean bold, ± 1 standard deviation",
     "differences": "Paired differences",
     "time_to_target": "Time to target: the share of runs that had reached it",
+    "ranking": "Arms, the best first: each seed, their mean and its 95 % interval",
+    "over": "{metric} over {numbers}: each seed, their mean and its 95 % interval",
+    "heat_map": "Mean {metric} by {numbers}",
 }
 
 
-def report(
+def page_of(
     store: Store,
-    sweep: str | None = None,
-    experiment: str | None = None,
-    by: Sequence[str] | None = None,
-    metric: str = names.TEST_ACCURACY,
-    where: Sequence[str] = (),
-) -> Path:
-    """Compare, print, write a page and figures, and store them; return the page's path.
+    comparison: Comparison,
+    title: str,
+    figures: Mapping[str, str],
+    pictures: Mapping[str, bytes],
+    folder: Path,
+) -> str:
+    """Return the page: HTML that loads no address outside itself, with every name of a run escaped.
 
-    Arguments as for `load.load_runs` and `comparison.compare`.
-
-    Raises:
-        UserError: there is nothing to compare, or no such thing, or what differs is more than was asked; or
-            the files cannot be written.
+    Args:
+        store: where the runs are; decides where the links to them lead.
+        comparison: what the runs say.
+        title: the report's name.
+        figures: SVG by the figure's name, the one that answers the question first.
+        pictures: PNG by heading.
+        folder: where the tables are, and the other kinds of the figures.
     """
-    loaded = load_runs(store, sweep, experiment)
-    comparison = compare(loaded.runs, loaded.epochs, by, metric, where)
-    print_comparison(comparison)
-    name = loaded.sweep or loaded.experiment
-    # An experiment may have any name; the folder is one in reports/, and no other.
-    folder = store.folder / "reports" / re.sub(r"^\.", "%2E", quote(name, safe=" "))
-    with store.errors():  # imports MLflow, 3 s: the verdict is on the screen by now
-        page = write_files(store, loaded, comparison, name, folder)
-        store_report(store, loaded, name, sentence(comparison), markdown(comparison), folder)
-    print(f"\npage and figures: {page}")
-    return page
-
-
-def write_files(store: Store, loaded: LoadedRuns, comparison: Comparison, name: str, folder: Path) -> Path:
-    """Write page, figures and tables into a folder, in place of what was there; return the page's path."""
-    if folder.is_dir() and not folder.is_symlink():
-        shutil.rmtree(folder)
-    else:  # of a link, what it points to is somebody else's
-        folder.unlink(missing_ok=True)
-    folder.mkdir(parents=True)
-    drawn = draw_figures(comparison, loaded.epochs)
-    pictures = {HEADINGS[key]: save(figure, folder / key) for key, figure in drawn.items()}
-    pictures |= mistakes_of(store, comparison)
-    page = folder / "report.html"
-    page.write_text(page_of(name, comparison, pictures), encoding="utf-8")
-    columns = ["run_id", "name", "arm", "seed", "status"]
-    metrics = [column for column in comparison.runs if column.startswith("metrics.")]
-    comparison.runs[[*columns, *metrics]].to_csv(folder / "runs.csv", index=False)
-    comparison.left_out[[*columns, "reason"]].to_csv(folder / "left_out.csv", index=False)
-    for number, table in enumerate(tables(comparison).values(), start=1):
-        table.to_csv(folder / f"table{number}.csv", index=False)
-    (folder / "verdict.md").write_text(markdown(comparison, limit=100_000) + "\n", encoding="utf-8")
-    return page
-
-
-def print_comparison(comparison: Comparison) -> None:
-    """Print the tables, what must be said about the runs, and the verdict."""
-    for title, table in tables(comparison).items():
-        print(f"\n{title}\n")
-        print(table.head(ROWS_PRINTED).to_string(index=False))
-        if len(table) > ROWS_PRINTED:
-            print(f"and {len(table) - ROWS_PRINTED} more rows, in the page")
-    print()
-    for caveat in comparison.caveats:
-        print(f"- {caveat}")
-    print(f"\n{sentence(comparison)}")
-
-
-def page_of(name: str, comparison: Comparison, pictures: Mapping[str, bytes]) -> str:
-    """Return the page: HTML that names no address outside itself, with every name of a run escaped."""
     environment = Environment(
         loader=PackageLoader("handwriting", "compare"),
         autoescape=select_autoescape(),
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    drawn = {}
+    for key, svg in figures.items():
+        heading = heading_of(key, comparison)
+        drawn[key] = {"heading": heading, "svg": _inline(svg, heading)}
+    columns, seeds = seeds_of(store, comparison)
+    apart, shared = settings_of(comparison)
     return environment.get_template("page.html").render(
-        title=f"{name}: {', '.join(comparison.keys) or 'runs'} compared",
+        title=title,
+        keys=comparison.keys,
         sentence=sentence(comparison),
         caveats=comparison.caveats,
+        figures=drawn,
         tables=tables(comparison),
         limit=ROWS_SHOWN,
+        folded=ROWS_OPEN,
+        facts=facts_of(comparison),
+        apart=apart,
+        shared=shared,
+        metric=comparison.metric.title,
+        columns=columns,
+        seeds=seeds,
+        ui=ui_of(store),
+        is_server=store.uri.startswith("http"),
         pictures={heading: base64.b64encode(png).decode() for heading, png in pictures.items()},
-        left_out=len(comparison.left_out),
+        downloads={name: _address(folder / f"{name}.csv") for name in DOWNLOADS},
+        files=sorted(path.name for path in folder.glob("*.csv") if path.stem not in DOWNLOADS),
         method=method(comparison),
-        made=f"Made {datetime.now(UTC):%Y-%m-%d %H:%M} UTC from {len(comparison.runs)} runs compared "
-        f"and {len(comparison.left_out)} left out.",
+        made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
     )
 
 
-def mistakes_of(store: Store, comparison: Comparison) -> dict[str, bytes]:
-    """Return the pictures of what the first seed's run of each arm got wrong, PNG, by heading.
-
-    Runs that have none, such as those of an older version, are passed over.
-    """
-    first = comparison.runs.sort_values("seed").drop_duplicates("arm").set_index("arm")
-    found = {}
-    for arm in [arm for arm in comparison.arms.index if arm in first.index][:MISTAKES_SHOWN]:
-        run = first.loc[arm]
-        picture = _artifact(store, f"{run['artifact_uri']}/{names.MISTAKES}")
-        if picture is not None:
-            found[f"What {arm} got wrong, seed {run['seed']}"] = picture
-    return found
+def heading_of(figure: str, comparison: Comparison) -> str:
+    """Return what a figure shows, in words."""
+    known = HEADINGS.get(figure, figure.replace("_", " ").capitalize())
+    numbers = [name_of(key, comparison.numbers) for key in comparison.numbers]
+    return known.format(metric=comparison.choice.metric.name, numbers=" and ".join(numbers))
 
 
-def _artifact(store: Store, address: str) -> bytes | None:
-    """Return an artifact of a run, or None where there is none."""
-    if address.startswith("file:"):  # MLflow takes a second to come to the same
-        path = Path(url2pathname(urlsplit(address).path))
-        return path.read_bytes() if path.exists() else None
-    import mlflow
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return Path(mlflow.artifacts.download_artifacts(address, tracking_uri=store.uri)).read_bytes()
-    except (MlflowException, OSError):
-        return None
+def _inline(svg: str, title: str) -> str:
+    """Return a figure's SVG as it stands within HTML; Matplotlib escapes the names in it."""
+    opening, rest = svg[svg.index("<svg") :].split(">", 1)
+    rest = re.sub(r"<metadata>.*?</metadata>", "", rest, flags=re.DOTALL)
+    return f'{opening} role="img"><title>{escape(title)}</title>{rest}'
 
 
-def store_report(
-    store: Store, loaded: LoadedRuns, name: str, verdict: str, description: str, folder: Path
-) -> None:
-    """Put the report where MLflow's UI shows it.
-
-    As the artifacts of one run for each sweep, in an experiment `<experiment>-reports`, so that it stands in
-    no chart of training runs; and in words as the description above the training runs.
-    """
-    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-
-    experiment_id = store.open_experiment(loaded.experiment + names.REPORTS)
-    client = store.client
-    # Not with a filter: a name may have quotes in it.
-    runs = client.search_runs([experiment_id])
-    run_id = next((run.info.run_id for run in runs if run.data.tags.get(names.REPORT) == name), None)
-    if run_id is None:
-        tags = {names.REPORT: name, names.SWEEP: loaded.sweep}
-        run_id = client.create_run(experiment_id, tags=tags, run_name=name).info.run_id
-    # What an earlier report drew and this one does not must not stand beside it.
-    get_artifact_repository(client.get_run(run_id).info.artifact_uri).delete_artifacts()  # type: ignore[no-untyped-call]
-    client.log_artifacts(run_id, str(folder))
-    client.set_tag(run_id, names.DESCRIPTION, description)
-    client.set_tag(run_id, names.VERDICT, verdict[:5000])
-    client.set_terminated(run_id)
-    training = client.get_experiment_by_name(loaded.experiment)
-    assert training is not None
-    client.set_experiment_tag(training.experiment_id, names.DESCRIPTION, description)
+def _address(table: Path) -> str:
+    """Return a table's address for the page: its contents, or the file beside the page where it is large."""
+    if table.stat().st_size > INLINE_BYTES:
+        return table.name
+    return f"data:text/csv;charset=utf-8;base64,{base64.b64encode(table.read_bytes()).decode()}"

@@ -12,13 +12,16 @@ import pandas as pd
 from handwriting.compare.caveats import count, few, short
 from handwriting.errors import UserError, nearest
 from handwriting.tracking import names
+from handwriting.tracking.labels import labels_of
 
 # Other test images make another quantity.
 _DATA = {f"tags.{names.DATA}": names.DATA, "params.data.limit_test": "data.limit_test"}
 # No settings: said where they differ (caveats.py), or they repeat another setting. The data are known by
-# their digest.
-_NOT_SETTINGS = {"seed", "force", "threads", "code", "data", "data.path", "data.targets", "data.sha256"}
-_NOT_GROUPS = ("tracking.", names.KERAS_OPTIMIZER)
+# their digest. `arms` and, of older runs, `data.targets` determine nothing.
+_NOT_SETTINGS = {"seed", "force", "threads", "code", "data", "data.path", "data.sha256"}
+_NOT_SETTINGS |= {"arms", "data.targets"}
+_NOT_GROUPS = ("tracking.", "arms.", names.KERAS_OPTIMIZER)
+_STORED = ("place", "label")  # of its arm, by the sweep
 
 
 def select(
@@ -34,7 +37,7 @@ def select(
     if runs.empty:
         raise UserError("there are no runs to compare. Train some: make sweep, or make quick")
     runs = runs.sort_values("start_time").reset_index(drop=True)
-    for column in ("params.seed", f"metrics.{metric}", f"tags.{names.DATA}", f"tags.{names.ARM}"):
+    for column in ("params.seed", f"metrics.{metric}", f"tags.{names.DATA}", f"tags.{names.ARM}", *_STORED):
         if column not in runs:
             runs[column] = None
     seed = pd.to_numeric(runs["params.seed"], errors="coerce")
@@ -42,6 +45,7 @@ def select(
     value = value.where(value.abs() < 1e308)  # MLflow stores infinity as 1.8e308
     runs = runs.assign(arm="", seed=seed, value=value, reason="")
     _keep_where(runs, where)
+    _write_numbers_alike(runs)
     _leave_out(runs, seed.isna() | (seed % 1 != 0), "no seed is stored with it")
     _leave_out(runs, runs[f"tags.{names.DATA}"].isna(), "no digest of its data is stored with it")
     ours = runs[runs["reason"] == ""].dropna(axis="columns", how="all")
@@ -58,14 +62,15 @@ def select(
     _refuse_mixed(ours, _DATA)
     settings = [column.removeprefix("params.") for column in ours if column.startswith("params.")]
     settings = [key for key in settings if key not in _NOT_SETTINGS and not key.startswith(_NOT_GROUPS)]
-    keys = _checked(by, settings) if by else _swept(ours, settings)
+    named = not by and _are_named(ours, settings)
+    keys = _checked(by, settings) if by else _swept(ours, settings, named)
     for key in keys:
         if by and not _nested(key, keys):
             _leave_out(runs, runs[f"params.{key}"].isna(), f"no {key} is stored with it")
-    arms = _label(runs, keys, settings)
+    arms = _label(runs, keys, settings, named)
     live = runs[runs["reason"] == ""]
-    others = {f"params.{key}": key for key in settings if key not in keys}
-    inner = {column: key for column, key in others.items() if _nested(key, keys)}
+    others = {f"params.{key}": key for key in settings if named or key not in keys}
+    inner = {column: key for column, key in others.items() if named or _nested(key, keys)}
     _refuse_mixed(live, {column: key for column, key in others.items() if column not in inner}, keys)
     for arm, rows in live.groupby("arm", sort=False):
         _refuse_mixed(rows, inner, keys, f" within {arm}")
@@ -129,10 +134,32 @@ def _checked(by: Sequence[str], settings: Sequence[str]) -> list[str]:
     return list(by)
 
 
-def _swept(runs: pd.DataFrame, settings: Sequence[str]) -> list[str]:
+def _write_numbers_alike(runs: pd.DataFrame) -> None:
+    """Write a parameter's values that are one number, as 1 and 1.0 are, in one way."""
+    for column in [name for name in runs if name.startswith("params.")]:
+        texts = pd.Series(runs[column].dropna().unique(), dtype=object)
+        numbers = pd.to_numeric(texts, errors="coerce").dropna()
+        if not numbers.is_unique:
+            first = numbers.drop_duplicates()
+            alike = numbers.map(dict(zip(first, texts[first.index], strict=True)))
+            runs[column] = runs[column].replace(dict(zip(texts[alike.index], alike, strict=True)))
+
+
+def _are_named(runs: pd.DataFrame, settings: Sequence[str]) -> bool:
+    """Tell whether a sweep gave the arm of every run a label, and no setting two of them."""
+    if runs.get("label", pd.Series([None])).isna().any():
+        return False
+    columns = [f"params.{key}" for key in [*settings, "threads"] if f"params.{key}" in runs]
+    varying = [column for column in columns if runs[column].nunique(dropna=False) > 1]
+    arms = runs[["label", *varying]].drop_duplicates()
+    return not arms.duplicated(varying).any() if varying else len(arms) == 1
+
+
+def _swept(runs: pd.DataFrame, settings: Sequence[str], named: bool) -> list[str]:
     """Return the settings that differ, less those that follow from a group's chosen member.
 
-    Also less those that some runs lack: who made these runs knew nothing of it, so it was not swept.
+    Where no sweep named the arms, also less those that some runs lack: who made these runs knew nothing of
+    it, so it was not swept.
     """
     columns = {key: runs[f"params.{key}"] for key in settings}
     varying = [key for key, values in columns.items() if values.nunique(dropna=False) > 1]
@@ -144,12 +171,12 @@ def _swept(runs: pd.DataFrame, settings: Sequence[str]) -> list[str]:
             for group in varying
         )
 
-    whole = [key for key in varying if _nested(key, varying) or columns[key].notna().all()]
+    whole = [key for key in varying if named or _nested(key, varying) or columns[key].notna().all()]
     swept = [key for key in whole if not follows(key)]
     return swept or [key for key in ("optimizer",) if key in settings and key not in varying]
 
 
-def _label(runs: pd.DataFrame, keys: Sequence[str], settings: Sequence[str]) -> list[str]:
+def _label(runs: pd.DataFrame, keys: Sequence[str], settings: Sequence[str], named: bool) -> list[str]:
     """Write each run's arm into its row; return the labels, in the sweep's order.
 
     Where that is not stored or the same, numbers in order of size, words of letters.
@@ -158,11 +185,10 @@ def _label(runs: pd.DataFrame, keys: Sequence[str], settings: Sequence[str]) -> 
     groups = {key.partition(".")[0] for key in settings if "." in key}
     rows = live[[f"params.{key}" for key in keys]].to_numpy(object).tolist()
     pairs = [[(key, value) for key, value in zip(keys, row, strict=True) if pd.notna(value)] for row in rows]
-    labels = [
-        ", ".join(v if key in groups else f"{key}={v}" for key, v in row) or "all runs" for row in pairs
-    ]
+    labels = live["label"].to_list() if named else labels_of(pairs, groups)
     runs.loc[live.index, "arm"] = labels
-    places = pd.to_numeric(live[f"tags.{names.ARM}"], errors="coerce").fillna(math.inf)
+    here, first = (pd.to_numeric(live[name], errors="coerce") for name in ("place", f"tags.{names.ARM}"))
+    places = here.astype(float).fillna(first).fillna(math.inf)
     natural = [[(_number(value), str(value)) for value in row] for row in rows]
     return list(dict.fromkeys(label for *_, label in sorted(zip(places, natural, labels, strict=True))))
 

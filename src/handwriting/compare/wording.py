@@ -1,15 +1,16 @@
-"""A comparison in words: one sentence, tables of text, and Markdown for MLflow's description."""
+"""A comparison in words: the verdict, the method, and Markdown for MLflow's description."""
 
 import html
 
-import numpy as np
 import pandas as pd
 
 from handwriting.compare.caveats import count, few
-from handwriting.compare.comparison import Comparison
+from handwriting.compare.comparison import Comparison, against
+from handwriting.compare.pairs import difference_of, verdict_of
 from handwriting.compare.statistics import PAIRS_NEEDED
-from handwriting.tracking import names
+from handwriting.compare.tables import interval_of, mean_of, tables
 
+_TOO_FEW = "too few seeds to tell"
 DESCRIPTION_LENGTH = 5000  # characters that MLflow takes as an experiment's tag
 
 
@@ -26,22 +27,65 @@ def sentence(comparison: Comparison) -> str:
         )
     if len(ready) == 1:
         return f"Nothing to compare: of {few(arms.index)} only {ready[0]} has a run that can be used."
-    if len(pairs) == 1:
-        return " ".join([_of_pair(comparison, pairs.iloc[0]), *_about_failed(arms)])
-    better = pairs[pairs["verdict"] == "better"]
-    said = [_of_pair(comparison, row) for _, row in better.head(6).iterrows()]
-    if len(better) > 6:
-        said.append(f"One arm is better in {count(len(better) - 6, 'more pair')}.")
-    for words in ("no difference shown", "too few seeds to tell"):
-        rows = pairs[pairs["verdict"] == words]
-        if len(rows):
-            shown = [f"{row['first']} against {row['second']}" for _, row in rows.head(6).iterrows()]
-            titles = "; ".join([*shown, *([f"{len(rows) - 6} more pairs"] if len(rows) > 6 else [])])
-            low, high, needed = rows["n"].min(), rows["n"].max(), rows["needed"].iloc[0]
-            n = count(high, "paired seed") if low == high else f"{low} to {high} paired seeds"
-            enough = f", where {needed} are needed" if words.startswith("too few") else ""
-            said.append(f"{titles}: {words} ({n}{enough}).")
+    several = [*_about_best(comparison), *_about_others(comparison)]
+    said = several if len(arms) > 2 else [_of_pair(comparison, pairs.iloc[0])]
     return " ".join([*said, *_about_failed(arms)])
+
+
+def _about_best(comparison: Comparison) -> list[str]:
+    """Say which of several settings is the best, and whether it is better than the baseline."""
+    choice, baseline = comparison.choice, comparison.baseline
+    if not choice.best:
+        return [f"No arm has a {choice.metric.name} to be chosen by."]
+    itself = ", the baseline" if choice.best == baseline else ""
+    said = [f"Best by {choice.metric.name}: {_with_mean(comparison, choice.best)}{itself}."]
+    if comparison.numbers:
+        groups = {group: arm for group, arm in choice.by_group.items() if arm != choice.best}
+        said += [f"Best of {group}: {_with_mean(comparison, arm)}." for group, arm in groups.items()]
+    pairs = against(comparison, choice.best)
+    if (pairs["verdict"] == _TOO_FEW).all():
+        needed = pairs["needed"].max()
+        return [
+            *said,
+            f"Too few seeds to tell it from any other arm in {comparison.metric.name} "
+            f"({count(pairs['n'].max(), 'paired seed')}; with {len(comparison.arms)} arms fewer than {needed} "
+            f"cannot show a difference). Run them with seed=range({needed}) or more.",
+        ]
+    if choice.best == baseline:
+        return said
+    pairs = against(comparison, baseline).set_index("second", drop=False)
+    return [*said, _of_pair(comparison, pairs.loc[choice.best])]
+
+
+def _about_others(comparison: Comparison) -> list[str]:
+    """Say what is known of the best against the others, the baseline apart, in the compared metric."""
+    best = comparison.choice.best or comparison.baseline
+    pairs = against(comparison, best)
+    if comparison.choice.best and (pairs["verdict"] == _TOO_FEW).all():
+        return []  # it is said of the best
+    ready = comparison.arms.index[comparison.arms["n"] > 0]
+    pairs = pairs[(pairs["second"] != comparison.baseline) & pairs["second"].isin(ready)]
+    better = pairs["better"]
+    kinds = {
+        f"{best} is better in {comparison.metric.name} than": better == best,
+        f"Better in {comparison.metric.name} than {best}:": (better != "") & (better != best),
+        f"No difference shown between {best} and": pairs["verdict"] == "no difference shown",
+        f"Too few seeds to tell {best} from": pairs["verdict"] == _TOO_FEW,
+    }
+    named = {
+        words: few(pairs.loc[which, "second"], sep="; ") for words, which in kinds.items() if which.any()
+    }
+    needed = f" ({pairs['needed'].max()} are needed)" if len(pairs) else ""
+    return [
+        f"{words} {arms}{needed if words.startswith('Too few') else ''}." for words, arms in named.items()
+    ]
+
+
+def _with_mean(comparison: Comparison, arm: str) -> str:
+    """Return "adam (98.7 ± 0.1 %)", in the metric that arms are chosen by."""
+    metric = comparison.choice.metric
+    unit = f" {metric.unit}" if metric.unit in ("%", "s") else ""
+    return f"{arm} ({mean_of(metric, comparison.arms.loc[arm])}{unit})"
 
 
 def _about_failed(arms: pd.DataFrame) -> list[str]:
@@ -54,89 +98,31 @@ def _about_failed(arms: pd.DataFrame) -> list[str]:
 def _of_pair(comparison: Comparison, row: pd.Series) -> str:
     first, second, metric = row["first"], row["second"], comparison.metric
     title = f"{first} against {second} in {metric.name}"
-    if row["verdict"] == "too few seeds to tell":
+    if row["verdict"] == _TOO_FEW:
         return (
-            f"{title}: too few seeds to tell ({count(row['n'], 'paired seed')}; fewer than {row['needed']} "
+            f"{title}: {_TOO_FEW} ({count(row['n'], 'paired seed')}; fewer than {row['needed']} "
             f"cannot show a difference). Run it with seed=range({row['needed']}) or more."
         )
     p = f"{row['p_holm']:.2g} after Holm's correction" if len(comparison.pairs) > 1 else f"{row['p']:.2g}"
     ties = f", {row['tied']} tied" if row["tied"] else ""
     return (
         f"{title}: {verdict_of(row)} ({difference_of(row)} is {metric.change(row['difference'])}"
-        f"{metric.points}, 95 % interval {_interval(metric, row)}, {count(row['n'], 'paired seed')}, "
+        f"{metric.points}, 95 % interval {interval_of(metric, row)}, {count(row['n'], 'paired seed')}, "
         f"{second} ahead in {row['second_won']}{ties}, p = {p})."
     )
-
-
-def difference_of(pair: pd.Series) -> str:
-    """Return the difference's name: the second arm minus the first."""
-    return f"{pair['second']} \N{MINUS SIGN} {pair['first']}"
-
-
-def verdict_of(pair: pd.Series) -> str:
-    """Return the verdict on a pair in a few words."""
-    return f"{pair['better']} is better" if pair["better"] else pair["verdict"]
-
-
-def tables(comparison: Comparison) -> dict[str, pd.DataFrame]:
-    """Return text tables for people, by their titles: arms, paired differences, time to target."""
-    arms, targets, metric = comparison.arms, comparison.targets, comparison.metric
-    columns = {
-        "runs": arms["n"],
-        **{name: arms[name] for name in ("failed", "unfinished") if arms[name].any()},
-    }
-    for name in [name.removesuffix("_sd") for name in arms if name.endswith("_sd")]:
-        known = metric if name == metric.name else names.metric(name)
-        columns[known.title] = [
-            known.shown(mean) + ("" if np.isnan(sd) else f" ± {known.shown(sd)}")
-            for mean, sd in arms[[name, f"{name}_sd"]].to_numpy()
-        ]
-    found = {"Arms: mean ± standard deviation over seeds": pd.DataFrame(columns, arms.index).reset_index()}
-    rows = [
-        {
-            "difference": difference_of(pair),
-            "mean" + ("," + metric.points if metric.points else ""): metric.change(pair["difference"]),
-            "95 % interval": _interval(metric, pair),
-            "pairs": pair["n"],
-            "won, tied, lost": f"{pair['second_won']}, {pair['tied']}, {pair['first_won']}",
-            "p": f"{pair['p']:.2g}",
-            **({"p (Holm)": f"{pair['p_holm']:.2g}"} if len(comparison.pairs) > 1 else {}),
-            "verdict": verdict_of(pair),
-        }
-        for _, pair in comparison.pairs.iterrows()
-    ]
-    if rows:
-        found[f"Paired differences in {metric.name}"] = pd.DataFrame(rows)
-    if len(targets):
-        found["Time to target, of the finished runs; one that never gets there counts as not reached"] = (
-            pd.DataFrame(
-                {
-                    names.VAL_ACCURACY: [level(target) for target in targets["target"]],
-                    "arm": targets["arm"],
-                    "reached": [f"{a} of {b}" for a, b in targets[["reached", "n"]].to_numpy()],
-                    "median epochs": [_time(x) for x in targets["median_epochs"]],
-                    "median seconds": [_time(x) for x in targets["median_seconds"]],
-                }
-            )
-        )
-    return found
-
-
-def level(target: float) -> str:
-    """Return a level of val_accuracy as text, as "98.5%"."""
-    known = names.metric(names.VAL_ACCURACY)
-    return f"{target * known.factor:.6g}{known.unit}"
 
 
 def method(comparison: Comparison) -> str:
     """Return how the verdict was reached, for the foot of a page."""
     several = len(comparison.pairs) > 1
     correction = f", corrected by Holm for {len(comparison.pairs)} pairs of arms" if several else ""
+    choice, verdict = comparison.choice.metric.name, comparison.metric.name
+    chosen = f"The best of several settings is chosen by {choice}; the verdict is on {verdict}. "
     # With these, arms see other examples, or the same in another order.
     others = any(key.partition(".")[0] in ("start", "data") for key in comparison.keys)
     same = "" if others else ": with one seed, all arms see the same examples in the same order"
     return (
-        f"Paired by seed{same}. Interval: "
+        f"{chosen if several else ''}Paired by seed{same}. Interval: "
         f"Student's t on the differences. p: two-sided sign-flip test{correction}. “Better” is said where "
         f"the interval leaves out 0 and p < 0.05, and never below {PAIRS_NEEDED} pairs."
     )
@@ -169,11 +155,3 @@ def _safe(text: object) -> str:
     # Names of runs may be anybody's.
     marks = str.maketrans({mark: "\\" + mark for mark in "\\`*_[]|#"})
     return html.escape(" ".join(str(text).split()), quote=False).translate(marks)
-
-
-def _interval(metric: names.Metric, pair: pd.Series) -> str:
-    return "-" if np.isnan(pair["low"]) else f"{metric.change(pair['low'])} to {metric.change(pair['high'])}"
-
-
-def _time(value: float) -> str:
-    return "not reached" if np.isinf(value) else "-" if np.isnan(value) else f"{value:.3g}"

@@ -1,0 +1,89 @@
+"""A report from the question to its page: on the screen, as files, and in the store beside the runs."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from handwriting.compare.asked import Asked, folder_of
+from handwriting.compare.caveats import count
+from handwriting.compare.comparison import Comparison, compare
+from handwriting.compare.files import write_files
+from handwriting.compare.load import load_runs
+from handwriting.compare.published import publish
+from handwriting.compare.tables import tables
+from handwriting.compare.wording import sentence
+from handwriting.tracking import Store, names
+
+ROWS_PRINTED = (45, 12)  # on the screen, of the first table and of each other
+COLUMNS_PRINTED = 100  # letters, on a screen that has no more
+LETTERS_PRINTED = 40  # of one cell
+
+
+def report(
+    store: Store,
+    sweep: str | None = None,
+    experiment: str | None = None,
+    by: Sequence[str] | None = None,
+    metric: str = names.TEST_ACCURACY,
+    where: Sequence[str] = (),
+    targets: Sequence[float] = (),
+    more_is_better: bool | None = None,
+) -> Path:
+    """Compare, print, write a page and figures, and store them; return the page's path.
+
+    Each question has a page of its own; the same question again takes its page's place. Arguments as for
+    `load.load_runs` and `comparison.compare`.
+
+    Raises:
+        UserError: there is nothing to compare, or no such thing, or what differs is more than was asked; or
+            the files cannot be written, and those of the report before stay.
+    """
+    asked = Asked(by, metric, where, targets, more_is_better)
+    loaded = load_runs(store, sweep, experiment)
+    comparison = compare(loaded.runs, loaded.epochs, by, metric, where, targets, more_is_better)
+    print_comparison(comparison)
+    name = asked.title(loaded.sweep or loaded.experiment)
+    folder = store.folder / "reports" / folder_of(name)
+    with store.errors():  # imports MLflow, 3 s: the verdict is on the screen by now
+        page = write_files(store, loaded, comparison, name, folder)
+        publish(store, loaded, comparison, asked, folder)
+    print(f"\npage: {page}\nruns side by side, with their curves: make ui")
+    return page
+
+
+def print_comparison(comparison: Comparison) -> None:
+    """Print the tables, what must be said about the runs, and the verdict."""
+    width = max(COLUMNS_PRINTED, shutil.get_terminal_size().columns)
+    for place, (title, table) in enumerate(tables(comparison).items()):
+        shown = _fitted(table.head(ROWS_PRINTED[place > 0]), width)
+        print(f"\n{title}\n\n{shown.to_string(index=False)}")
+        rows, columns = (there - here for there, here in zip(table.shape, shown.shape, strict=True))
+        more = [count(number, noun) for number, noun in ((rows, "row"), (columns, "column")) if number]
+        if more:
+            print(f"more in the page: {' and '.join(more)}")
+    print()
+    for caveat in comparison.caveats:
+        print(f"- {caveat}")
+    print(f"\n{sentence(comparison)}")
+
+
+def _fitted(table: pd.DataFrame, width: int) -> pd.DataFrame:
+    """Return a table without the columns that find no room in a line of so many letters.
+
+    The last columns go first, and the first verdict last of all.
+    """
+    most = LETTERS_PRINTED
+    shown = table.astype(str).map(lambda text: text if len(text) <= most else f"{text[: most - 3]}...")
+    verdicts = [name for name in shown if name.startswith("verdict")]
+    for name in sorted(shown.columns[:0:-1], key=lambda name: name in verdicts[:1]):
+        if _width(shown) <= width:
+            break
+        shown = shown.drop(columns=name)
+    return shown
+
+
+def _width(table: pd.DataFrame) -> int:
+    """Return the letters of a line of a table that is printed."""
+    return sum(max(len(name), *table[name].str.len()) + 1 for name in table) - 1
