@@ -48,8 +48,8 @@ def _about_best(comparison: Comparison) -> list[str]:
         return [
             *said,
             f"Too few seeds to tell it from any other arm in {comparison.metric.name} "
-            f"({count(pairs['n'].max(), 'paired seed')}; with {len(comparison.arms)} arms fewer than {needed} "
-            f"cannot show a difference). Run them with seed=range({needed}) or more.",
+            f"({count(pairs['n'].max(), 'paired seed')}; with {len(comparison.arms)} arms "
+            f"fewer than {needed} cannot show a difference). Run them with seed=range({needed}) or more.",
         ]
     if choice.best == baseline:
         return said
