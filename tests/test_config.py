@@ -9,7 +9,7 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from conftest import CONF, jobs_of
-from handwriting.config import check_config, compose
+from handwriting.config import check_config, check_value, compose
 from handwriting.errors import UserError
 from handwriting.keys import KEYS
 
@@ -97,7 +97,15 @@ def default_with(key: str, value: object) -> DictConfig:
 
 
 def test_every_range_is_tested() -> None:
-    assert set(OUTSIDE_AND_INSIDE) == {name for name, key in KEYS.items() if key.holds is not None}
+    of_hydra = {"hydra.launcher.jobs"}  # in no job's config
+    assert {*OUTSIDE_AND_INSIDE, *of_hydra} == {name for name, key in KEYS.items() if key.holds is not None}
+
+
+def test_a_sweep_takes_one_job_at_once_or_more_or_as_many_as_fit() -> None:
+    for jobs in (1, None):
+        check_value("hydra.launcher.jobs", jobs)
+    with pytest.raises(UserError, match=r"^hydra\.launcher\.jobs must be .* at least 1, .*Received: 0$"):
+        check_value("hydra.launcher.jobs", 0)
 
 
 @pytest.mark.parametrize(

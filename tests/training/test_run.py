@@ -90,7 +90,8 @@ def test_params_are_the_resolved_config_the_choices_and_kerass_optimizer(
     finished: Run, cfg: DictConfig
 ) -> None:
     params, setting = finished.data.params, flatten(cfg)
-    for key in ("tracking.sweep", "tracking.arm"):  # a run may belong to several sweeps: that is a tag
+    # A run may belong to several sweeps, so these are tags; and arms are nothing to one run.
+    for key in ("tracking.sweep", "tracking.arm", "tracking.label", "arms"):
         del setting[key]
         assert key not in params
     assert params.items() >= {key: str(value) for key, value in setting.items()}.items()

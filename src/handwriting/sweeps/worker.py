@@ -68,6 +68,7 @@ def do_jobs(connection: Connection, output: Connection | None, setting: Setting)
     terminal.survive()
     if output:
         terminal.print_into(output)
+    logging.basicConfig(format="%(message)s")  # until Hydra has set up a job's, which it may not come to
     # To this package's logger: Hydra makes those of the root anew for each job.
     logging.getLogger("handwriting").addHandler(TellEpochs(connection))
     sys.unraisablehook = _end_after_all
