@@ -52,6 +52,11 @@ for number, words in enumerate(json.load(sys.stdin)):
     print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 """
 MISTAKES = {
+    # arms
+    "arms={a:'batch_size=16'}": r"arms: a sweep compares them\. Add -m$",
+    "-m arms={a:'epochs=0'}": r"arms\.a: epochs must be a whole number, at least 1\. Received: 0$",
+    "-m arms={}": r"arms must be names with the overrides of each",
+    "-m experiment=adamw_or_sgd arms.z='epochs=2'": r"arms\.z: there is no such arm\. Add it: '\+arms\.z=",
     # keys
     "lr=1": r"lr: there is no such key\. Did you mean 'optimizer\.learning_rate'\?",
     "optimizer.lr=1": r"optimizer\.lr: there is no such key\. Did you mean 'optimizer\.learning_rate'\?",

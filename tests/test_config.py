@@ -1,6 +1,7 @@
 import functools
 import math
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,7 @@ OUTSIDE_AND_INSIDE: dict[str, tuple[list[object], list[object]]] = {
     "optimizer.weight_decay": ([-0.1, math.nan], [0, None]),
     "model.dropout": ([-0.1, 1, "half"], [0, 0.9]),
     "model.units": ([0, -1, 3.5], [1]),
+    "model.deviation": ([0, -0.1, math.inf], [0.001]),
     "label_smoothing": ([-0.1, 1.0], [0, 0.999]),
     "schedule.warmup": ([0, 1, None], [0.001, 0.999]),
     "augmentation.rotation": ([-0.1, 3.2], [0, 3.14]),
@@ -69,8 +71,10 @@ def test_every_file_begins_with_a_command_that_composes_and_uses_it(file: Path) 
 def test_every_job_of_an_experiment_composes(file: Path) -> None:
     params = OmegaConf.select(OmegaConf.load(CONF / file), "hydra.sweeper.params") or {}
     swept = " ".join(f"'{key}={value}'" for key, value in params.items())
+    arms = OmegaConf.select(OmegaConf.load(CONF / file), "arms") or {}
     for job in jobs_of(f"python -m handwriting.train experiment={file.stem} {swept}"):
-        check_config(compose(*job))
+        for own in arms.values() or [""]:
+            check_config(compose(*job, *shlex.split(own)))
 
 
 def test_the_experiment_compares_the_optimizers_as_the_notebook_trained() -> None:
@@ -91,7 +95,8 @@ def with_keys_of(*members: str) -> DictConfig:
 
 def default_with(key: str, value: object) -> DictConfig:
     optimizer = "adam" if "beta" in key else "rmsprop"
-    cfg = with_keys_of("model=mlp", "schedule=one_cycle", f"optimizer={optimizer}").copy()
+    model = "small_cnn" if key == "model.deviation" else "mlp"
+    cfg = with_keys_of(f"model={model}", "schedule=one_cycle", f"optimizer={optimizer}").copy()
     OmegaConf.update(cfg, key, value)
     return cfg
 

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from handwriting.drawing import COLORS, GREY, INK, STYLE, mistakes, new_figure, save, some_images
+from handwriting.drawing import COLORS, GREY, INK, STYLE, mistakes, new_figure, save
 
 TEN = [str(number) for number in range(10)]
 MANY = [f"a class with a long name, {number}" for number in range(47)]
@@ -97,8 +97,9 @@ def test_a_run_without_mistakes_is_drawn_too(tmp_path: Path) -> None:
 
 
 def picture(images: np.ndarray) -> np.ndarray:
-    figure = some_images(images, ["a caption"] * len(images))
-    return np.asarray(figure.axes[0].images[0].get_array())
+    n = len(images)
+    figure = mistakes(images, np.zeros(n, int), np.ones(n, int), ["one class", "another"], "a run")
+    return np.asarray(figure.axes[1].images[0].get_array())
 
 
 def test_grey_on_black_is_drawn_as_ink_on_paper_and_all_else_as_it_is() -> None:
@@ -120,7 +121,8 @@ def test_images_from_0_to_1_are_drawn_as_those_from_0_to_255() -> None:
 
 def test_the_same_figure_is_the_same_file(tmp_path: Path) -> None:
     for name in ("one", "two"):
-        save(some_images(np.ones((12, 8, 8), np.float32), [*TEN, "a", "b"]), tmp_path / name)
+        images, labels = np.ones((10, 8, 8), np.float32), np.arange(10)
+        save(mistakes(images, labels, labels[::-1], TEN, "a run"), tmp_path / name)
     for ending in (".png", ".svg", ".pdf"):
         first, second = (tmp_path / name for name in ("one", "two"))
         assert first.with_suffix(ending).read_bytes() == second.with_suffix(ending).read_bytes()

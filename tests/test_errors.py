@@ -73,7 +73,10 @@ def said_of(*overrides: str) -> str:
         ("seed=range(3", "a bracket is not closed. In a shell the whole word stands in '...'"),
         ("data.path=~/x.npz", "not in Hydra's grammar: write your home out: data.path=$HOME/x.npz"),
         ("data.path=a;b", "not in Hydra's grammar: special signs are quoted twice: 'data.path=\"a;b\"'"),
-        ("arms={a: epochs=1}", "within braces an override is quoted: 'arms={NAME: \"KEY=VALUE\"}'"),
+        (
+            "arms={a: epochs=1}",
+            "within braces an override is quoted, and a name is not: 'arms={NAME: \"KEY=VALUE\"}'. .*",
+        ),
     ],
 )
 def test_a_mistake_is_said_with_what_would_be_right(override: str, said: str) -> None:

@@ -131,17 +131,6 @@ def mistakes(
     return figure
 
 
-@mpl.rc_context(PICTURES)
-def some_images(images: np.ndarray, captions: Sequence[str]) -> Figure:
-    """Draw images in rows of ten, or of six where a caption is long; `images` as in `mistakes`."""
-    texts = [_short(caption) for caption in captions]
-    columns = 6 if max(map(len, texts), default=0) > 2 * SHORT else 10
-    rows, tile = -(-len(images) // columns), 7.2 / columns
-    figure = new_figure(7.2, rows * (tile * images.shape[1] / images.shape[2] + 0.2))
-    _mosaic(figure.subplots(), images, texts, columns, rows, tile)
-    return figure
-
-
 def _confusion(axes: Axes, matrix: np.ndarray, names: Sequence[str], side: float) -> None:
     """Draw what was taken for what into `axes`, which are `side` inches wide with their labels."""
     k = len(names)

@@ -94,6 +94,9 @@ def _no_member(error: MissingConfigException) -> str:
 
 
 def _no_key(key: str, known: Mapping[str, str]) -> str:
+    if key.startswith("arms."):
+        others = "or name others in place of all: '~arms' '+arms={...}'"
+        return f"{key}: there is no such arm. Add it: '+{key}=\"KEY=VALUE\"', {others}"
     if member := known.get(key):
         return f"{key}: there is no such key here; {member} has it"
     return f"{key}: there is no such key.{nearest_key(key, known)} All keys: --help"
@@ -107,7 +110,10 @@ def _ungrammatical(word: str) -> str:
     if word.endswith(","):
         return f"several values stand without spaces between them: -m {key}=ONE,OTHER"
     if value.startswith("{") and "=" in value:
-        return f"within braces an override is quoted: '{key}={{NAME: \"KEY=VALUE\"}}'"
+        return (
+            f"within braces an override is quoted, and a name is not: '{key}={{NAME: \"KEY=VALUE\"}}'. "
+            "A name has letters from a to z, digits, blanks, _ - and . there; in an experiment file any"
+        )
     if any(word.count(start) != word.count(end) for start, end in ("[]", "()", "{}")):
         return "a bracket is not closed. In a shell the whole word stands in '...'"
     if value.startswith("~"):

@@ -60,7 +60,7 @@ KEYS: dict[str, Key] = {
     ),
     "model.dropout": Key("share dropped in training", "a number from 0 to below 1", lambda x: 0 <= x < 1),
     "model.mean": Key("of the training images' pixels, from 0 to 1", "a number"),
-    "model.deviation": Key("standard deviation of these pixels", "a number"),
+    "model.deviation": Key("standard deviation of these pixels", "a number > 0", lambda x: 0 < x < math.inf),
     "data.path": Key("the images", "an .npz file, a folder of pictures or sklearn:digits"),
     "data.sha256": Key("what the file's digest must be", "64 hex digits, or null to accept any file"),
     "data.validation_size": Key(

@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra._internal.utils import get_args_parser
@@ -122,7 +123,9 @@ def job(cfg: DictConfig) -> float:
             if line is None or WANTS_TRACEBACK:
                 raise
             sys.exit(f"error: {line}")  # an exception would have Hydra add a line of its own
-        whose = called(HydraConfig.get().overrides.task)
+        # Not resolved: a value may hold an interpolation, and be what failed.
+        words: Any = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
+        whose = called(words)
         log.error("error: %s: %s", whose, line or error, exc_info=line is None)
         raise UserError(line or repr(error)) from error
 

@@ -37,10 +37,11 @@ class TrackedSweeper(BasicSweeper):
         # The arms are the sweep's, not a job's.
         parsed = [override for override in parsed if override.key_or_group.partition(".")[0] != "arms"]
         jobs = [job for batch in self.split_arguments(parsed, None) for job in batch]
-        arms: Any = OmegaConf.to_container(OmegaConf.masked_copy(self.config, "arms"))
+        own: Any = OmegaConf.to_container(OmegaConf.masked_copy(self.config, "arms"))
+        arms = own.get("arms")  # gone, where the command line says ~arms
         asked = [Asked(job) for job in jobs]
-        if arms["arms"] is not None:
-            asked = named_jobs(arms["arms"], jobs, parser.parse_overrides)
+        if arms is not None:
+            asked = named_jobs(arms, jobs, parser.parse_overrides)
         experiment = self.config.hydra.runtime.choices.get("experiment") or "sweep"
         launcher = self.launcher
         return run_sweep(experiment, asked, self._compose, lambda told: launcher.launch(told, 0))

@@ -68,7 +68,7 @@ def test_an_arm_that_is_better_than_the_one_chosen_is_said_to_be() -> None:
 @pytest.mark.parametrize("seeds", [1, 5, 6])
 def test_the_correction_for_several_pairs_raises_the_seeds_needed(seeds: int) -> None:
     text = sentence(several(seeds, first=0.7, best=0.9, worst=0.5))
-    assert f"Too few seeds to tell it from any other arm in test_accuracy ({seeds} paired seed" in text
+    assert f"Too few seeds to tell best from any other arm in test_accuracy ({seeds} paired seed" in text
     assert text.endswith("fewer than 7 cannot show a difference). Run them with seed=range(7) or more.")
     assert "nan" not in text
 

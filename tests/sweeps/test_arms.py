@@ -5,11 +5,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hydra.conf import RuntimeConf
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig
 
 from handwriting.config import compose
 from handwriting.errors import UserError
 from handwriting.sweeps.arms import Asked, named_jobs, product_labels, reaching
+from handwriting.sweeps.plan import plan_jobs
 from handwriting.tracking.labels import labels_of
 
 PARSE: Callable = OverridesParser.create().parse_overrides
@@ -45,9 +48,11 @@ def test_an_arm_is_split_as_a_shell_would() -> None:
         ({"a": "tracking.uri=x"}, "arms.a: tracking.uri=x is the same for all arms"),
         ({"a": "epochs=2"}, "arms.a: epochs=2 is set for all arms too, by epochs=1"),
         ({"a": "'batch_size=1"}, "arms.a: 'batch_size=1: No closing quotation"),
-        ({" a": ""}, "arms: a name must be one line of 1 to 60 letters. Received: ' a'"),
-        ({"a\nb": ""}, "arms: a name must be one line"),
-        ({"a" * 61: ""}, "arms: a name must be one line"),
+        ({" a": ""}, "no blank at its ends and no ${. Received: ' a'"),
+        ({"a\nb": ""}, "arms: a name has 1 to 60 printable letters"),
+        ({"a" * 61: ""}, "arms: a name has 1 to 60 printable letters"),
+        ({"a ${seed}": ""}, "no ${. Received: 'a ${seed}'"),
+        ({"a": "threads=1"}, "arms.a: threads=1 is the same for all arms"),
     ],
 )
 def test_what_is_no_arm_is_refused(arms: Any, error: str) -> None:
@@ -112,3 +117,28 @@ def test_one_rate_for_two_optimizers_is_said_and_a_rate_of_an_arm_or_of_a_grid_i
         for name, x in zip(own, "12", strict=True)
     ]
     assert said([3e-4, 3e-4], grid) == []
+
+
+@pytest.mark.parametrize(
+    ("arms", "error"),
+    [
+        ({"a": "batch_size=16", "b": "batch_size=16"}, r"^arms\.b: the same settings as arms\.a\."),
+        ({"a": "data=digits8x8", "b": ""}, r"^arms: they differ in data\.sha256, and"),
+        ({"a": "data.limit_test=100", "b": ""}, r"^arms: they differ in data\.limit_test, and"),
+    ],
+)
+def test_arms_that_no_report_could_compare_are_refused_before_training(arms: Any, error: str) -> None:
+    def compose_words(words: list[str]) -> tuple[DictConfig, RuntimeConf]:
+        return compose(*words), RuntimeConf(choices={}, config_sources=[])
+
+    with pytest.raises(UserError, match=error):
+        plan_jobs(named_jobs(arms, [["model=mlp"]], PARSE), compose_words)
+
+
+def test_a_mistake_in_a_named_arm_says_in_which(store: str) -> None:
+    def compose_words(words: list[str]) -> tuple[DictConfig, RuntimeConf]:
+        return compose(*words), RuntimeConf(choices={}, config_sources=[])
+
+    with pytest.raises(UserError, match=r"^epochs must be") as caught:
+        plan_jobs(named_jobs({"a": "epochs=0"}, [[]], PARSE), compose_words)
+    assert caught.value.__notes__ == ["arms.a"]

@@ -25,7 +25,7 @@ def caveats_of(used: pd.DataFrame, left_out: pd.DataFrame, keys: Sequence[str]) 
         _about_settings(used, keys),
         _about_computing(used),
         _about_callbacks(used),
-        [] if "model" in keys else _about_weights(used),
+        [] if {"model", "start"} & set(keys) else _about_weights(used),
     )
     return [sentence for said in kinds for sentence in capped(said)]
 

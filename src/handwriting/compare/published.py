@@ -11,7 +11,7 @@ from handwriting.compare.pairs import against
 from handwriting.compare.wording import markdown, sentence
 from handwriting.tracking import Store, names
 
-LONGEST_TAG, LONGEST_PARAMETER = 5000, 6000  # letters that MLflow takes
+LONGEST_PARAMETER = 6000  # letters that MLflow takes
 
 
 def publish(
@@ -66,7 +66,7 @@ def publish(
         run.info.run_id,
         [Metric(key, value, now, 0) for key, value in figures.items()],
         [Param(key, value) for key, value in new.items()],
-        [RunTag(key, value[:LONGEST_TAG]) for key, value in tags.items()],
+        [RunTag(key, value[: names.LONGEST_TAG]) for key, value in tags.items()],
     )
     client.set_terminated(run.info.run_id)
     training = client.get_experiment_by_name(loaded.experiment)

@@ -9,12 +9,9 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from handwriting.compare.select import is_setting
 from handwriting.tracking import names
 from handwriting.tracking.labels import labels_of
-
-# Where they differ, it is said, or they repeat another key: no setting that a person chose for an arm.
-_NOT_SHOWN = {"seed", "force", "threads", "code", "data.path", "data.sha256", "data.targets", "arms"}
-_NOT_GROUPS = ("tracking.", "arms.", names.KERAS_OPTIMIZER)
 
 
 @dataclass(frozen=True)
@@ -38,7 +35,7 @@ def settings_of(runs: pd.DataFrame, arms: Sequence[str]) -> pd.DataFrame:
     """Return each arm's settings as text: one row per key, one column per arm, "" where an arm has none."""
     first = runs.drop_duplicates("arm").set_index("arm").reindex(list(arms))
     keys = [name.removeprefix("params.") for name in first if name.startswith("params.")]
-    keys = [key for key in keys if key not in _NOT_SHOWN and not key.startswith(_NOT_GROUPS)]
+    keys = [key for key in keys if is_setting(key)]
     table = first[[f"params.{key}" for key in keys]].set_axis(keys, axis="columns")
     return table.dropna(axis="columns", how="all").fillna("").astype(str).T
 

@@ -18,8 +18,7 @@ from handwriting.tracking.labels import labels_of
 _DATA = {f"tags.{names.DATA}": names.DATA, "params.data.limit_test": "data.limit_test"}
 # No settings: said where they differ (caveats.py), or they repeat another setting. The data are known by
 # their digest. `arms` and, of older runs, `data.targets` determine nothing.
-_NOT_SETTINGS = {"seed", "force", "threads", "code", "data", "data.path", "data.sha256"}
-_NOT_SETTINGS |= {"arms", "data.targets"}
+_NOT_SETTINGS = {"seed", "force", "threads", "code", "data.path", "data.sha256", "data.targets", "arms"}
 _NOT_GROUPS = ("tracking.", "arms.", names.KERAS_OPTIMIZER)
 _STORED = ("place", "label")  # of its arm, by the sweep
 
@@ -61,7 +60,7 @@ def select(
         raise UserError(f"{metric}: no run has such a metric.{there}")
     _refuse_mixed(ours, _DATA)
     settings = [column.removeprefix("params.") for column in ours if column.startswith("params.")]
-    settings = [key for key in settings if key not in _NOT_SETTINGS and not key.startswith(_NOT_GROUPS)]
+    settings = [key for key in settings if is_setting(key) and key != "data"]
     named = not by and _are_named(ours, settings)
     keys = _checked(by, settings) if by else _swept(ours, settings, named)
     for key in keys:
@@ -78,6 +77,11 @@ def select(
     return keys, arms, runs
 
 
+def is_setting(key: str) -> bool:
+    """Tell whether a parameter is a setting that a person chose for an arm."""
+    return key not in _NOT_SETTINGS and not key.startswith(_NOT_GROUPS)
+
+
 def _nested(key: str, groups: Iterable[str]) -> bool:
     """Tell whether a key belongs to one of `groups`, as optimizer.rho does to optimizer."""
     return any(key.startswith(f"{group}.") for group in groups)
@@ -91,11 +95,14 @@ def _keep_where(runs: pd.DataFrame, where: Sequence[str]) -> None:
     """Leave out the runs without one of the values that `where`, texts KEY=VALUE, names for a key."""
     for key in dict.fromkeys(text.partition("=")[0] for text in where):
         values = [text.removeprefix(f"{key}=") for text in where if text.startswith(f"{key}=")]
-        column = next((c for c in (f"params.{key}", f"tags.{key}") if c in runs), None)
+        own = "label" if key == "arm" else f"params.{key}"
+        column = next((c for c in (own, f"tags.{key}") if c in runs), None)
         if column is None:
             known = [c.partition(".")[2] for c in runs if c.startswith(("params.", "tags."))]
             raise UserError(f"{key}: there is no such parameter or tag among the runs.{nearest(key, known)}")
         right = runs[column].astype(str).isin(values) | runs[column].map(short).isin(values)
+        numbers = pd.to_numeric(pd.Series(values), errors="coerce").dropna()
+        right |= pd.to_numeric(runs[column], errors="coerce").isin(numbers)  # 1e-2 is 0.01
         if not right.any():
             raise UserError(f"no run has {key}={' or '.join(values)}. There are: {_values(runs[column])}")
         _leave_out(runs, ~right, f"not {key}={' or '.join(values)}")

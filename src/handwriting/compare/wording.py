@@ -9,9 +9,9 @@ from handwriting.compare.comparison import Comparison, against
 from handwriting.compare.pairs import difference_of, verdict_of
 from handwriting.compare.statistics import PAIRS_NEEDED
 from handwriting.compare.tables import interval_of, mean_of, tables
+from handwriting.tracking import names
 
 _TOO_FEW = "too few seeds to tell"
-DESCRIPTION_LENGTH = 5000  # characters that MLflow takes as an experiment's tag
 
 
 def sentence(comparison: Comparison) -> str:
@@ -47,11 +47,11 @@ def _about_best(comparison: Comparison) -> list[str]:
         needed = pairs["needed"].max()
         return [
             *said,
-            f"Too few seeds to tell it from any other arm in {comparison.metric.name} "
+            f"Too few seeds to tell {choice.best} from any other arm in {comparison.metric.name} "
             f"({count(pairs['n'].max(), 'paired seed')}; with {len(comparison.arms)} arms "
             f"fewer than {needed} cannot show a difference). Run them with seed=range({needed}) or more.",
         ]
-    if choice.best == baseline:
+    if choice.best == baseline or not comparison.arms.loc[baseline, "n"]:
         return said
     pairs = against(comparison, baseline).set_index("second", drop=False)
     return [*said, _of_pair(comparison, pairs.loc[choice.best])]
@@ -128,7 +128,7 @@ def method(comparison: Comparison) -> str:
     )
 
 
-def markdown(comparison: Comparison, limit: int = DESCRIPTION_LENGTH) -> str:
+def markdown(comparison: Comparison, limit: int = names.LONGEST_TAG) -> str:
     """Return the comparison as Markdown of at most `limit` characters, without any markup of a run's own.
 
     What comes last goes first: where tables are too long, their later rows are left out, and it is said.

@@ -1,6 +1,5 @@
 """The arms of a sweep: named ones, each any set of overrides, or those of Hydra's products; their labels."""
 
-import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ LONGEST = 60  # letters of a name
 _EXAMPLE = '\'arms={small: "batch_size=32", large: "batch_size=128"}\''
 # The member's name, the values of its file, and those of the config.
 Member = tuple[str, Mapping[str, Any], Mapping[str, Any]]
-_OF_THE_SWEEP = ("seed", "force", "experiment", "arms", "tracking", "hydra")
+_OF_THE_SWEEP = ("seed", "threads", "force", "experiment", "arms", "tracking", "hydra")
 _GROUPS = (*GROUPS, "training", "experiment", "tracking")
 
 
@@ -70,8 +69,11 @@ def _checked(
     name: str, text: Any, shared: Mapping[str, str], parse: Callable[[list[str]], list[Override]]
 ) -> list[str]:
     """Return an arm's overrides."""
-    if not re.fullmatch(r"\S(.*\S)?", name) or len(name) > LONGEST:
-        raise UserError(f"arms: a name must be one line of 1 to {LONGEST} letters. Received: {name!r}")
+    if not (name.isprintable() and name == name.strip() and 1 <= len(name) <= LONGEST) or "${" in name:
+        raise UserError(
+            f"arms: a name has 1 to {LONGEST} printable letters, no blank at its ends and no ${{. "
+            f"Received: {name!r}"
+        )
     where = f"arms.{name}"
     if not isinstance(text, str | Sequence | None):
         raise UserError(f'{where} must be overrides, as "batch_size=32 epochs=5". Received: {text}')

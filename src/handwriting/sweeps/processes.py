@@ -78,6 +78,7 @@ def run_jobs(
                 progress.end(job, failed=told.status == JobStatus.FAILED)
                 if not worker.process.is_alive():
                     workers.remove(worker)
+        screen.draw()
     return [returned[index] for index in range(len(jobs))]
 
 
@@ -144,10 +145,13 @@ class Worker:
 
 
 def end(workers: Sequence[Worker], screen: Lines) -> None:
-    """End workers: an idle one at once, one at work when its run is marked KILLED."""
+    """End workers: an idle one at once, one at work when its run is marked KILLED.
+
+    By a signal, the idle ones too: to end by themselves takes TensorFlow seconds.
+    """
     for worker in workers:
         worker.connection.close()
-        if worker.job is not None and worker.process.is_alive():
+        if worker.process.is_alive():
             worker.process.terminate()
     deadline = time.monotonic() + PATIENCE
     while (alive := [worker.process for worker in workers if worker.process.is_alive()]) and (

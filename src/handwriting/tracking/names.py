@@ -27,6 +27,7 @@ COMPUTING = (CODE, COMMIT, *LIBRARIES, CPU, ONEDNN, THREADS)
 # Tags of a report, and of an experiment.
 REPORT, VERDICT = "report", "verdict"
 REPORTS = "-reports"  # ends the name of an experiment that holds reports, no training runs
+LONGEST_TAG = 5000  # letters that MLflow takes
 # MLflow's own.
 DESCRIPTION, COLOR, RUN_NAME = "mlflow.note.content", "mlflow.runColor", "mlflow.runName"
 

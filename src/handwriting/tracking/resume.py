@@ -46,6 +46,8 @@ class Found:
         """Leave a finished run as it is; let it belong to a sweep too, if there is one."""
         assert self.run is not None
         name, run_id = self.run.info.run_name, self.run.info.run_id
+        if tracking.label:  # in this sweep; the run's own name is of the sweep that made it
+            name = f"{tracking.label} seed {self.run.data.params['seed']}"
         log.info("%s  is finished already: run %s. force=true runs it again", name, run_id)
         tags = sweep_tags(tracking, self.run.data.tags)
         self.store.client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])

@@ -75,7 +75,9 @@ def _lines(axes: Axes, comparison: Comparison, key: str, metric: names.Metric) -
     table, seeds = style.shown_means(comparison, metric), style.points(comparison, metric)
     table = table.assign(x=comparison.values[key], group=comparison.values["group"])[table["n"] > 0]
     shown = [np.array([])]
-    for place, (group, own) in enumerate(table.groupby("group", sort=False)):
+    groups = list(comparison.values["group"].unique())
+    for group, own in table.groupby("group", sort=False):
+        place = groups.index(group)
         own, color = own.sort_values("x"), style.group_color(place)
         near = own[~own["far"]]
         seen = own[["mean", "low", "high"]].mask(own["far"])  # the line breaks off
