@@ -60,6 +60,7 @@ report: .venv/ready ## the verdict, page and figures of the latest sweep (SWEEP=
 analysis: report ## report, and run the analysis notebook; leaves mlruns/analysis.html and .ipynb (SWEEP=name)
 	SWEEP='$(SWEEP)' $(RUN) nbconvert --log-level ERROR --execute --to notebook --output-dir mlruns notebooks/analysis.ipynb
 	$(RUN) nbconvert --log-level ERROR --to html mlruns/analysis.ipynb
+	@echo "page: $$(pwd)/mlruns/analysis.html"
 
 lab: .venv/ready ## open your own copy of the analysis notebook, mlruns/lab.ipynb, in JupyterLab
 	@test -e mlruns/lab.ipynb || cp notebooks/analysis.ipynb mlruns/lab.ipynb

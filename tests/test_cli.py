@@ -55,6 +55,7 @@ MISTAKES = {
     # arms
     "arms={a:'batch_size=16'}": r"arms: a sweep compares them\. Add -m$",
     "-m arms={a:'epochs=0'}": r"arms\.a: epochs must be a whole number, at least 1\. Received: 0$",
+    "-m arms={a:'epochs=2',b:'epochs=3',a:'epochs=4'}": r"arms: the name a stands twice\. Give each",
     "-m arms={}": r"arms must be names with the overrides of each",
     "-m experiment=adamw_or_sgd arms.z='epochs=2'": r"arms\.z: there is no such arm\. Add it: '\+arms\.z=",
     # keys

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from handwriting.config import check_value, cores
 from handwriting.kinds import check_kinds
-from handwriting.sweeps.arms import Asked, named_jobs
+from handwriting.sweeps.arms import Asked, check_names, named_jobs
 from handwriting.sweeps.sweep import run_sweep
 
 
@@ -34,6 +34,9 @@ class TrackedSweeper(BasicSweeper):
             arguments = [*arguments, f"threads={max(1, cores() // at_once)}"]
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         parsed = parser.parse_overrides([*self._parse_config(), *arguments])
+        for override in parsed:
+            if override.key_or_group == "arms":
+                check_names(str(override.input_line))
         # The arms are the sweep's, not a job's.
         parsed = [override for override in parsed if override.key_or_group.partition(".")[0] != "arms"]
         jobs = [job for batch in self.split_arguments(parsed, None) for job in batch]

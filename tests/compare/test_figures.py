@@ -171,7 +171,7 @@ def test_the_curves_are_of_the_compared_metrics_validation_twin() -> None:
     ):
         first, second = curves(compare(runs, own, metric=metric), own).axes
         assert first.get_ylabel() == label
-        assert second.get_ylabel() == "validation loss (cross-entropy, nats)"
+        assert second.get_ylabel() == "validation loss\n(cross-entropy, nats)"
         assert value is None or set(lines(first)[0].get_ydata()) == {value}
     without = curves(compare(runs, epochs, metric="test_f1"), epochs)
     assert without.axes[0].get_ylabel() == "validation accuracy (%)"

@@ -146,7 +146,7 @@ def test_each_group_has_its_best_arm_and_an_arm_without_a_result_is_not_chosen()
     assert result.choice.by_group == {"adam": "adam, learning_rate 0.01", "sgd": "sgd, learning_rate 0.1"}
     text = sentence(result)
     assert text.startswith("Best by val_accuracy: adam, learning_rate 0.01 (90.000 ± 0.000 %). ")
-    assert " Best of sgd: sgd, learning_rate 0.1 (50.000 ± 0.000 %). " in text
+    assert " Best of sgd: learning_rate 0.1 (50.000 ± 0.000 %). " in text
     arms[1]["val"] = "nan"
     assert of_arms(*arms).choice.best == "adam, learning_rate 0.1"
 

@@ -15,7 +15,7 @@ from sqlalchemy import create_engine, text
 
 from handwriting.bench.synthetic import SWEEP
 from handwriting.compare import load_runs, report
-from handwriting.compare.asked import LONGEST, Asked
+from handwriting.compare.asked import LONGEST, Asked, folder_of
 from handwriting.tracking import Store
 
 TITLE = "rmsprop against adam in test_accuracy: "
@@ -69,14 +69,18 @@ def test_each_question_has_a_page_and_a_run_of_its_own_and_the_same_question_the
     before = experiment(store, "synthetic").tags["mlflow.note.content"]
     assert report(store, where=["batch_size=32", "model=cnn", "model=cnn"], **chosen) == pages[2]
     assert report(store, metric="test_loss") == pages[1]
-    assert [page.parent.name for page in pages] == [
+    titles = [
         SWEEP,
         f"{SWEEP} test_loss",
         f"{SWEEP} by optimizer where batch_size=32 model=cnn targets 0.99",
     ]
+    plain = [title.replace(" ", "-") for title in titles]
+    assert all(page.parent.name.startswith(name) for page, name in zip(pages, plain, strict=True))
+    assert pages[0].parent.name == SWEEP
+    assert len({folder_of(title) for title in ("a b", "a-b", "..", ".", "a/b")}) == 5
     assert all(page.exists() for page in pages)
     runs = store.client.search_runs([experiment(store, "synthetic-reports").experiment_id])
-    assert {run.info.run_name for run in runs} == {page.parent.name for page in pages}
+    assert {run.info.run_name for run in runs} == {*titles}
     assert len(runs) == 3
     assert experiment(store, "synthetic").tags["mlflow.note.content"] == before, "of the default question"
     assert "test\\_loss: " not in before
@@ -230,7 +234,7 @@ def test_targets_and_the_direction_of_a_metric_come_from_the_command(tmp_path: P
     assert done.returncode == 0, done.stderr
     assert "97.5%" in done.stdout
     assert "page: " in done.stdout
-    assert f"{SWEEP} test_kappa less-is-better targets 0.97 0.975/report.html" in done.stdout
+    assert f"/{SWEEP}-test_kappa-less-is-better-targets-0.97-0.975-" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Which runs are compared: what is an arm, what is left out and why, and what is refused."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -220,7 +222,7 @@ def test_within_an_arm_another_setting_is_refused() -> None:
     text = message_of([*sweep(), *other], by=["optimizer"])
     assert "within adam: optimizer.learning_rate is 0.001 (7 runs), 0.1 (3 runs)" in text
     assert "--by optimizer optimizer.learning_rate" in text
-    kept = compared([*sweep(), *other], by=["optimizer"], where=["optimizer.learning_rate=0.001"])
+    kept = compared([*sweep(), *other], by=["optimizer"], where=["optimizer.learning_rate=1e-3"])
     assert kept.arms["n"].to_list() == [7, 7]
 
 
@@ -376,3 +378,17 @@ def test_an_arm_without_a_usable_run_stays_in_the_table() -> None:
     result = compared(runs)
     assert result.arms.loc["rmsprop", ["n", "failed"]].to_list() == [0, 7]
     assert "only adam" in sentence(result)
+
+
+def test_a_digest_of_the_data_chooses_as_the_refusal_of_a_mixture_says() -> None:
+    """The parameter data.sha256 is what the file must be, and may be None; the tag is what it was."""
+    other = [made | {"tags.data.sha256": "ad" * 32} for made in sweep()]
+    runs = [made | {"params.data.sha256": "None"} for made in [*sweep(), *other]]
+    text = message_of(runs)
+    (way,) = re.findall(r"--where (\S+?);", text)
+    assert set(compared(runs, where=[way]).runs["tags.data.sha256"]) < {"ad" * 32, "de" * 32}
+
+
+def test_a_mistyped_key_is_said_before_other_data() -> None:
+    other = [made | {"tags.data.sha256": "ad" * 32} for made in sweep()]
+    assert "Did you mean 'optimizer'?" in message_of([*sweep(), *other], by=["optimzer"])

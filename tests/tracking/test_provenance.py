@@ -24,12 +24,15 @@ def test_changes_and_names_in_any_encoding_are_stored_byte_by_byte(
     git("commit", "-m", "first")
     (tmp_path / "notes.txt").write_bytes(b"caf\xe9 in Latin-1\n")
     (tmp_path / "café.txt").write_bytes(b"untracked")
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "one.png").write_bytes(b"an image")
     monkeypatch.setattr(provenance, "ROOT", tmp_path)
     monkeypatch.setattr("handwriting.tracking.run.ROOT", tmp_path)
     state = provenance.git_state()
     assert state.dirty == "true"
     with tracked_run(*opened, "run", {}) as run:
-        run.log_code(state, {})
+        run.log_code(state, {}, data=tmp_path / "pictures")
     stored = Path(mlflow.artifacts.download_artifacts(run_id=run.id, artifact_path="process-0"))
     assert b"\n+caf\xe9 in Latin-1" in (stored / "uncommitted.diff").read_bytes()
+    assert [path.name for path in (stored / "untracked").iterdir()] == ["café.txt"], "no images"
     assert (stored / "untracked" / "café.txt").read_bytes() == b"untracked"

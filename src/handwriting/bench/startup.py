@@ -65,7 +65,7 @@ def main() -> None:
             run = stack.enter_context(tracked_run(store, experiment_id, "bench", tags))
             log_setting(run, cfg, {"optimizer": "adam", "schedule": "constant", "model": "cnn"}, built.model)
             run.log_text(json.dumps(identity.code, indent=1), names.CODE_FILE)
-            run.log_code(git, {})
+            run.log_code(git, {}, Path(cfg.data.path))
             run.log_dataset("mnist", cfg.data.path, dataset.train.x, dataset.train.y, dataset.sha256)
         checkpoints = Checkpoints(Path(folder), identity.fingerprint)
         with clock("an epoch's checkpoint"):

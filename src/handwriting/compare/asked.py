@@ -4,11 +4,10 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import quote, unquote
 
 from handwriting.tracking import names
 
-LONGEST = 100  # letters of a folder's name; a file system takes 255 bytes
+LONGEST = 100  # letters of a title; a file system takes 255 bytes for a folder's name
 
 
 @dataclass(frozen=True)
@@ -40,17 +39,14 @@ class Asked:
         words = {key: value for key, value in self.words().items() if value not in ("", names.TEST_ACCURACY)}
         said = [value if key == "metric" else f"{key} {value}" for key, value in words.items()]
         whole = " ".join([about, *said])
-        if len(_quoted(whole)) <= LONGEST:
-            return whole
-        digest = hashlib.sha256(whole.encode()).hexdigest()[:8]
-        begin = re.sub(r"%\w?$", "", _quoted(whole)[: LONGEST - 1 - len(digest)])
-        return f"{unquote(begin, errors='ignore').strip()} {digest}"
+        return whole if len(whole) <= LONGEST else f"{whole[: LONGEST - 10].strip()} {_digest(whole)}"
 
 
 def folder_of(title: str) -> str:
-    """Return the name of a report's folder: an experiment may be called "..", and a folder may not."""
-    return re.sub(r"^\.", "%2E", _quoted(title))
+    """Return the name of a report's folder, in letters that no shell and no address changes."""
+    plain = re.sub(r"[^\w.=-]+", "-", title, flags=re.ASCII).strip("-.")
+    return plain if plain == title else f"{plain}-{_digest(title)}".strip("-")
 
 
-def _quoted(name: str) -> str:
-    return quote(name, safe=" =,")
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]

@@ -92,8 +92,8 @@ def _about_computing(used: pd.DataFrame) -> list[str]:
     dirty = used.get(f"tags.{names.DIRTY}", pd.Series(dtype=str)) == "true"
     if dirty.any():
         said.append(
-            f"{count(dirty.sum(), 'run')} of {len(used)} were made with uncommitted changes; "
-            "each such run has them under process-0"
+            f"Made with uncommitted changes or files: {count(dirty.sum(), 'run')} of {len(used)}; each has "
+            "them among its artifacts in MLflow, under process-0"
         )
     return said
 

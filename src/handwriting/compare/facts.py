@@ -1,6 +1,7 @@
 """What every reader of a report looks for: network, data, settings, seeds, commit, machine and versions."""
 
 import math
+from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import pandas as pd
@@ -23,7 +24,7 @@ def facts_of(comparison: Comparison) -> dict[str, str]:
     digest = _values(runs, f"tags.{names.DATA}")
     found = {
         "network": _values(runs, "params.model"),
-        "data": _values(runs, "params.data") + (f", SHA-256 {digest}" if digest else ""),
+        "data": _values(_sources(runs), "source") + (f", SHA-256 {digest}" if digest else ""),
         "seeds": f"{few(_ranges(seeds), 20)} ({count(len(seeds), 'seed')})",
         "runs": f"{len(runs)} compared, {len(comparison.left_out)} left out",
         "compared metric": _about(comparison.metric),
@@ -40,6 +41,13 @@ def facts_of(comparison: Comparison) -> dict[str, str]:
         "training": _duration(runs),
     }
     return {key: text for key, text in found.items() if text}
+
+
+def _sources(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the name of what each run's images came from: the path's; a member's may be overridden."""
+    paths, members = (runs.get(f"params.{key}") for key in ("data.path", "data"))
+    stems = None if paths is None else paths.map(lambda path: Path(path).stem, na_action="ignore")
+    return pd.DataFrame({"source": members if stems is None else stems})
 
 
 def settings_of(comparison: Comparison) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -71,7 +71,8 @@ def publish(
     client.set_terminated(run.info.run_id)
     training = client.get_experiment_by_name(loaded.experiment)
     assert training is not None
-    if asked.words() == Asked().words() or names.DESCRIPTION not in training.tags:
+    answers = asked.words() == Asked().words() and comparison.pairs["n"].any()
+    if answers or names.DESCRIPTION not in training.tags:
         client.set_experiment_tag(training.experiment_id, names.DESCRIPTION, description)
 
 

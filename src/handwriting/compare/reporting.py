@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -30,11 +31,12 @@ def report(
     where: Sequence[str] = (),
     targets: Sequence[float] = (),
     more_is_better: bool | None = None,
+    caveats: Sequence[str] = (),
 ) -> Path:
     """Compare, print, write a page and figures, and store them; return the page's path.
 
     Each question has a page of its own; the same question again takes its page's place. Arguments as for
-    `load.load_runs` and `comparison.compare`.
+    `load.load_runs` and `comparison.compare`; `caveats` are sentences about what the store does not know.
 
     Raises:
         UserError: there is nothing to compare, or no such thing, or what differs is more than was asked; or
@@ -43,6 +45,7 @@ def report(
     asked = Asked(by, metric, where, targets, more_is_better)
     loaded = load_runs(store, sweep, experiment)
     comparison = compare(loaded.runs, loaded.epochs, by, metric, where, targets, more_is_better)
+    comparison = replace(comparison, caveats=(*caveats, *comparison.caveats))
     print_comparison(comparison)
     name = asked.title(loaded.sweep or loaded.experiment)
     folder = store.folder / "reports" / folder_of(name)

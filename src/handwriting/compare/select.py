@@ -58,11 +58,13 @@ def select(
     if len(finished) and metric not in known:
         there = f"{nearest(metric, known)} There are: {few(known, 20)}"
         raise UserError(f"{metric}: no run has such a metric.{there}")
-    _refuse_mixed(ours, _DATA)
     settings = [column.removeprefix("params.") for column in ours if column.startswith("params.")]
     settings = [key for key in settings if is_setting(key) and key != "data"]
+    if by:
+        _check_keys(by, settings)  # a mistyped key is said before what it would have chosen
+    _refuse_mixed(ours, _DATA)
     named = not by and _are_named(ours, settings)
-    keys = _checked(by, settings) if by else _swept(ours, settings, named)
+    keys = list(by) if by else _swept(ours, settings, named)
     for key in keys:
         if by and not _nested(key, keys):
             _leave_out(runs, runs[f"params.{key}"].isna(), f"no {key} is stored with it")
@@ -95,7 +97,8 @@ def _keep_where(runs: pd.DataFrame, where: Sequence[str]) -> None:
     """Leave out the runs without one of the values that `where`, texts KEY=VALUE, names for a key."""
     for key in dict.fromkeys(text.partition("=")[0] for text in where):
         values = [text.removeprefix(f"{key}=") for text in where if text.startswith(f"{key}=")]
-        own = "label" if key == "arm" else f"params.{key}"
+        # Of data.sha256 the parameter is the digest that was asked for, and the tag that of the data.
+        own = "label" if key == "arm" else f"tags.{key}" if key == names.DATA else f"params.{key}"
         column = next((c for c in (own, f"tags.{key}") if c in runs), None)
         if column is None:
             known = [c.partition(".")[2] for c in runs if c.startswith(("params.", "tags."))]
@@ -129,7 +132,7 @@ def _values(column: pd.Series) -> str:
     return few(f"{value} ({count(number, 'run')})" for value, number in counts.items())
 
 
-def _checked(by: Sequence[str], settings: Sequence[str]) -> list[str]:
+def _check_keys(by: Sequence[str], settings: Sequence[str]) -> None:
     for key in by:
         if key == "data" or key in _DATA.values():
             raise UserError(f"{key}: results on different data cannot be compared. Name another key")
@@ -138,7 +141,6 @@ def _checked(by: Sequence[str], settings: Sequence[str]) -> list[str]:
                 f"{key}: there is no such setting among the runs.{nearest(key, settings)} "
                 f"There are: {few(settings, 40)}"
             )
-    return list(by)
 
 
 def _write_numbers_alike(runs: pd.DataFrame) -> None:

@@ -5,6 +5,7 @@ import pandas as pd
 
 from handwriting.compare.comparison import Comparison, against, ranked
 from handwriting.compare.pairs import difference_of, verdict_of
+from handwriting.compare.statistics import PAIRS_NEEDED
 from handwriting.tracking import names
 
 
@@ -72,7 +73,9 @@ def _to_one(comparison: Comparison, arm: str, what: str) -> pd.DataFrame:
         pair = pairs.loc[other]
         verdict = "worse" if pair["better"] == arm else "better" if pair["better"] else pair["verdict"]
         difference, interval = metric.change(pair["difference"]), interval_of(metric, pair)
-        rows.append([difference, interval, f"{pair['p_holm']:.2g}", verdict])
+        # Holm's correction does not count a pair that has too few seeds by itself.
+        p = f"{pair['p_holm']:.2g}" if pair["n"] >= PAIRS_NEEDED else "-"
+        rows.append([difference, interval, p, verdict])
     known = what.removeprefix("the ").partition(",")[0]
     columns = [f"\N{MINUS SIGN} {known}{_unit(metric)}", f"95 % interval ({known})", f"p, Holm ({known})"]
     return pd.DataFrame(rows, columns=[*columns, f"verdict ({known})"])

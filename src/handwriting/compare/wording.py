@@ -41,7 +41,10 @@ def _about_best(comparison: Comparison) -> list[str]:
     said = [f"Best by {choice.metric.name}: {_with_mean(comparison, choice.best)}{itself}."]
     if comparison.numbers:
         groups = {group: arm for group, arm in choice.by_group.items() if arm != choice.best}
-        said += [f"Best of {group}: {_with_mean(comparison, arm)}." for group, arm in groups.items()]
+        said += [
+            f"Best of {group}: {_with_mean(comparison, arm).removeprefix(f'{group}, ')}."
+            for group, arm in groups.items()
+        ]
     pairs = against(comparison, choice.best)
     if (pairs["verdict"] == _TOO_FEW).all():
         needed = pairs["needed"].max()

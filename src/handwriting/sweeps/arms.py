@@ -1,5 +1,6 @@
 """The arms of a sweep: named ones, each any set of overrides, or those of Hydra's products; their labels."""
 
+import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -63,6 +64,15 @@ def named_jobs(
     shared = _words(jobs[0])
     own = {str(name): _checked(str(name), text, shared, parse) for name, text in arms.items()}
     return [Asked(job, name, words) for job in jobs for name, words in own.items()]
+
+
+def check_names(word: str) -> None:
+    """Refuse an override arms={NAME: "...", NAME: "..."}: of two arms with one name Hydra keeps the last."""
+    bare = re.sub(r"'[^']*'|\"[^\"]*\"", "", word)
+    found = re.findall(r"[{,]\s*([^{},:]+?)\s*:", bare)
+    twice = [name for name in found if found.count(name) > 1]
+    if twice:
+        raise UserError(f"arms: the name {twice[0]} stands twice. Give each arm a name of its own")
 
 
 def _checked(

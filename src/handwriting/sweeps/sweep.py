@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.core.utils import JobReturn
@@ -11,6 +12,9 @@ from handwriting.errors import UserError
 from handwriting.sweeps.arms import Asked
 from handwriting.sweeps.plan import Compose, Job, JobsFailed, name_of, plan_jobs
 from handwriting.tracking import Store
+
+if TYPE_CHECKING:  # half a second, at each start of the command
+    import pandas as pd
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +62,7 @@ def run_sweep(
         from handwriting.compare import report
 
         try:
-            report(store, name)
+            report(store, name, caveats=_not_run(table))
         except UserError as error:
             print(f"\nno comparison: {error}")
     if not finished.all():
@@ -70,3 +74,9 @@ def _place(sweep: str, job: Job) -> list[str]:
     """Return the overrides that tell a job where it stands in its sweep."""
     label = QuotedString(job.label, Quote.single).with_quotes()
     return [f"tracking.sweep='{sweep}'", f"tracking.arm={job.arm}", f"tracking.label={label}"]
+
+
+def _not_run(table: "pd.DataFrame") -> list[str]:
+    """Return a sentence about the jobs that no run came of, so that the store knows nothing of them."""
+    arms = table.loc[table["status"] == "NOT RUN", "arm"].value_counts(sort=False)
+    return [f"Not run: {', '.join(f'{arm} ({number})' for arm, number in arms.items())}"] if len(arms) else []

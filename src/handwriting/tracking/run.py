@@ -115,15 +115,16 @@ class Run:
             self._client.log_inputs(self.id, [used])
 
     @signals_held()
-    def log_code(self, git: GitState, modules: Mapping[str, Path]) -> None:
+    def log_code(self, git: GitState, modules: Mapping[str, Path], data: Path) -> None:
         """Store what code this process runs, beside that of earlier processes of the run.
 
         In process-0, process-1, ...: the commit, the diff, and whole what git does not track: files of the
         checkout and a user's own modules from elsewhere. Of large ones, and beyond the first hundred, the
-        name, the size and the digest.
+        name, the size and the digest. Nothing of `data`, the images: the run has their digest.
         """
         modules = {name: path for name, path in modules.items() if not path.is_relative_to(ROOT)}
-        files = {str(path.relative_to(ROOT)): path for path in git.untracked} | dict(modules)
+        untracked = [path for path in git.untracked if not path.is_relative_to(data.resolve())]
+        files = {str(path.relative_to(ROOT)): path for path in untracked} | dict(modules)
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
             (folder / "commit.txt").write_text(f"{git.commit}\n", encoding="utf-8")

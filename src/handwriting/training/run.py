@@ -94,7 +94,7 @@ def train_run(
             log.info("%s  run %s starts", name, run.id)
         log_setting(run, cfg, choices, model)
         run.log_text(json.dumps(found.identity.code, indent=1), names.CODE_FILE)
-        run.log_code(git, found.identity.modules)
+        run.log_code(git, found.identity.modules, Path(cfg.data.path))
         run.log_dataset(
             Path(cfg.data.path).stem, cfg.data.path, dataset.train.x, dataset.train.y, dataset.sha256
         )

@@ -78,7 +78,7 @@ def _draw_rows(axes: Axes, rows: Sequence[_Row], *also: float) -> None:
         seeds_color = COLORS[1] if color == INK else color
         seeds = np.concatenate([row.seeds for row in own])
         pixels = len(seeds) > style.VECTORS_UP_TO
-        axes.plot(seeds, above, "o", color=seeds_color, alpha=0.7, ms=4, mew=0, rasterized=pixels)
+        axes.plot(seeds, above, "o", color=seeds_color, ms=4, mew=0, rasterized=pixels)
         axes.hlines(y, centers[:, 1], centers[:, 2], colors=color, lw=1.5)
         axes.plot(centers[:, 0], y, "D", color=color, ms=5)
     values = np.concatenate([np.array(also), *(np.r_[row.seeds, row.center] for row in rows)])
@@ -100,7 +100,8 @@ def drawn_pairs(comparison: Comparison) -> pd.DataFrame:
     pairs = comparison.pairs
     if len(comparison.arms) > 2:
         baseline, best = comparison.baseline, comparison.choice.best
-        pairs = against(comparison, baseline if comparison.arms.loc[baseline, "n"] else best)
+        to_best = comparison.numbers or not comparison.arms.loc[baseline, "n"]
+        pairs = against(comparison, best if best and to_best else baseline)
     pairs = pairs[pairs["n"] > 0].set_index("second", drop=False)
     return pairs.loc[[arm for arm in style.drawn(comparison) if arm in pairs.index]]
 
@@ -109,7 +110,7 @@ def drawn_pairs(comparison: Comparison) -> pd.DataFrame:
 def differences(comparison: Comparison) -> Figure:
     """Draw every seed's difference, their mean and its 95 % interval: of two arms, or each to the baseline.
 
-    Where the baseline has no run that can be used, each to the best.
+    Of a number's values, or where the baseline has no run that can be used, each to the best.
     """
     metric, several = comparison.metric, len(comparison.arms) > 2
     pairs = drawn_pairs(comparison)

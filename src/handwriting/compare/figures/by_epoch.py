@@ -42,7 +42,8 @@ def curves(comparison: Comparison, epochs: pd.DataFrame) -> Figure:
     for axes, name in zip(panels, shown, strict=True):
         outside |= _curves_of(axes, comparison, data, name)
         axes.set_xlabel("epoch")
-        axes.set_ylabel(names.metric(name).axis)
+        label = names.metric(name).axis
+        axes.set_ylabel(label if len(label) < 30 else label.replace(" (", "\n("))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _name_the_grey(panels[0], comparison)
     style.add_legend(figure, panels)
@@ -73,7 +74,8 @@ def _curves_of(axes: Axes, comparison: Comparison, data: pd.DataFrame, name: str
     shown = [table.to_numpy(float).ravel() for arm, table in tables.items() if not far[arm]]
     if far.any():
         style.fit(axes, np.concatenate(shown), "y")
-    return set(far.index[far])
+    low, high = axes.get_ylim()
+    return {arm for arm in far.index[far] if not tables[arm].mean(axis=1).between(low, high).all()}
 
 
 def _grey(axes: Axes, lines: Sequence[tuple[Any, Any]]) -> None:
