@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import os
 import re
 import shlex
 import shutil
@@ -65,6 +66,9 @@ def test_a_checkout_that_was_moved_or_copied_gets_a_venv_of_its_own(tmp_path: Pa
     assert "pip" not in would_do()
 
 
+# As from a shell, also where make runs the tests: a make within a make says which folder it is in.
+SHELL = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+
 # What a user's Python does here: it makes a .venv whose pip and uv say a lot, and fails where it is told to.
 PYTHON = """#!/bin/sh
 [ "$1 $2" != "-m venv" ] && exit
@@ -84,7 +88,7 @@ def test_setting_up_is_one_line_and_all_that_was_said_where_it_fails(tmp_path: P
 
     def set_up() -> subprocess.CompletedProcess[str]:
         command = ["make", "setup", f"PYTHON={python}"]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        return subprocess.run(command, cwd=tmp_path, env=SHELL, capture_output=True, text=True, check=False)
 
     (tmp_path / "broken").touch()
     failed = set_up()
@@ -107,7 +111,7 @@ def test_a_number_that_is_none_is_refused_in_one_line_before_anything_is_built(
 ) -> None:
     shutil.copy(ROOT / "Makefile", tmp_path)
     command = ["make", *words.split()]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=tmp_path, env=SHELL, capture_output=True, text=True, check=False)
     name, value = words.split()[1].split("=")
     assert done.returncode != 0
     assert done.stdout == ""
