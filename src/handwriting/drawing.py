@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 # Contrast of 3 or more on white and on a dark page (WCAG 2.2, 1.4.11). Under the colour-blindness of Machado
 # et al. 2009 any two are further apart than Okabe and Ito's nearest, whose orange and sky blue fade on white.
-COLORS = ("#f05a05", "#265ce0", "#00a36c", "#9c619e", "#9781fa", "#a94b19")
+COLORS = ("#f05a05", "#3d73f0", "#00a36c", "#9c619e", "#9781fa", "#a94b19")
 GREY = "#808080"
 # Told apart in grey.
 LINES: tuple[Any, ...] = (
