@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ from handwriting.sweeps.progress import Epoch, called
 from handwriting.tracking.signals import ENDINGS
 
 log = logging.getLogger(__name__)
+
+AGAIN = 5.0  # s, in which a run that was told to end is left alone
+_heard_again = [0.0]  # when a signal is heard again
 
 
 @dataclass(frozen=True)
@@ -132,22 +136,23 @@ def _end_once(number: int, frame: object) -> None:
     """End this process in order, undisturbed by a second signal: Ctrl-C and the sweep both send one.
 
     At once where no run is open: an exception in the middle of TensorFlow's imports may come out as another
-    one, with a traceback, or be lost.
+    one, with a traceback, or be lost. C code may drop it in silence, so the signal comes again by itself.
     """
     active_run = getattr(sys.modules.get("mlflow"), "active_run", None)
     if active_run is None or active_run() is None:
         os._exit(128 + number)
-    for other in ENDINGS:
-        # Not SIG_IGN: of a signal that is under way already, Python would complain with a traceback.
-        signal.signal(other, lambda *_: None)
-    sys.exit(128 + number)
+    if time.monotonic() > _heard_again[0]:
+        _heard_again[0] = time.monotonic() + AGAIN
+        again = threading.Timer(AGAIN + 0.1, signal.pthread_kill, (threading.main_thread().ident, number))
+        again.daemon = True
+        again.start()
+        sys.exit(128 + number)
 
 
 def _end_after_all(lost: "sys.UnraisableHookArgs") -> None:
     """Hear a signal again whose exception was lost, see `terminal.send_again`."""
     if isinstance(lost.exc_value, SystemExit):
-        for ending in ENDINGS:
-            signal.signal(ending, _end_once)
+        _heard_again[0] = 0.0
     terminal.send_again(lost)
 
 
