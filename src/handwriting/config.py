@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[2]
 # What a run passes to a part, beside its own keys.
 _PASSED = {"model": ("input_shape", "classes"), "schedule": ("peak", "steps")}
 GROUPS = ("optimizer", "schedule", "model", "data", "augmentation", "start")  # that decide a result
+OPEN_GROUPS = ("optimizer", "schedule", "model")  # whose members are made by a `_target_`
 
 
 @dataclass
@@ -192,7 +193,7 @@ def parts(cfg: DictConfig) -> Iterator[tuple[str, Any]]:
     """Yield what is made by a `_target_`, with its key: ("optimizer", {...}), ("metrics[0]", {...})."""
     values = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(values, dict)
-    for key in ("optimizer", "schedule", "model"):
+    for key in OPEN_GROUPS:
         yield key, values[key]
     if values["start"]["optimizer"]:
         yield "start.optimizer", values["start"]["optimizer"]

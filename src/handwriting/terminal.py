@@ -53,9 +53,14 @@ def send_again(lost: "sys.UnraisableHookArgs") -> None:
         sys.__unraisablehook__(lost)
         return
     number = signal.SIGINT if isinstance(lost.exc_value, KeyboardInterrupt) else signal.SIGTERM
-    again = threading.Timer(0.1, signal.pthread_kill, (threading.main_thread().ident, number))
-    again.daemon = True
-    again.start()
+    signal_later(number, 0.1)
+
+
+def signal_later(number: int, seconds: float) -> None:
+    """Send a signal to this process's main thread, if it is still there after so many seconds."""
+    later = threading.Timer(seconds, signal.pthread_kill, (threading.main_thread().ident, number))
+    later.daemon = True
+    later.start()
 
 
 def print_into(pipe: "Connection") -> None:

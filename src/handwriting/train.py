@@ -21,7 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from handwriting import terminal
-from handwriting.config import GROUPS, ROOT, check_config, compose, flatten, start_config
+from handwriting.config import GROUPS, OPEN_GROUPS, ROOT, check_config, compose, flatten, start_config
 from handwriting.data import Dataset, load_dataset
 from handwriting.errors import UserError, explain
 from handwriting.keys import meant
@@ -193,7 +193,7 @@ def known_keys() -> dict[str, str]:
         here = compose()
     known = dict.fromkeys([*flatten(here), *here, *groups, "hydra.launcher.jobs"], "")
     for file in files:
-        if file.parent.name in ("model", "optimizer", "schedule"):
+        if file.parent.name in OPEN_GROUPS:
             own = OmegaConf.load(file)
             known |= {
                 key: f"{file.parent.name}={file.stem}"

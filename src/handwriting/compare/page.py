@@ -1,7 +1,6 @@
 """The page of a report: one HTML file that loads nothing from outside, for any screen and for paper."""
 
 import base64
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from html import escape
@@ -11,10 +10,10 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 
 from handwriting.compare.comparison import Comparison
 from handwriting.compare.facts import facts_of, seeds_of, settings_of, ui_of
-from handwriting.compare.question import name_of
 from handwriting.compare.tables import tables
 from handwriting.compare.wording import method, sentence
 from handwriting.tracking import Store
+from handwriting.tracking.labels import shortest
 
 ROWS_SHOWN, ROWS_OPEN = 200, 50  # of a table; a longer one than the latter is folded, but for the first
 INLINE_BYTES = 1_000_000  # of a table that the page itself carries, so that it can be sent around
@@ -87,14 +86,13 @@ def page_of(
 def heading_of(figure: str, comparison: Comparison) -> str:
     """Return what a figure shows, in words."""
     known = HEADINGS.get(figure, figure.replace("_", " ").capitalize())
-    numbers = [name_of(key, comparison.numbers) for key in comparison.numbers]
+    numbers = [shortest(key, comparison.numbers) for key in comparison.numbers]
     return known.format(metric=comparison.choice.metric.name, numbers=" and ".join(numbers))
 
 
 def _inline(svg: str, title: str) -> str:
     """Return a figure's SVG as it stands within HTML; Matplotlib escapes the names in it."""
-    opening, rest = svg[svg.index("<svg") :].split(">", 1)
-    rest = re.sub(r"<metadata>.*?</metadata>", "", rest, flags=re.DOTALL)
+    opening, rest = svg.split(">", 1)
     return f'{opening} role="img"><title>{escape(title)}</title>{rest}'
 
 

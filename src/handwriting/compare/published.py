@@ -5,9 +5,8 @@ import time
 from pathlib import Path
 
 from handwriting.compare.asked import Asked
-from handwriting.compare.comparison import Comparison
+from handwriting.compare.comparison import Comparison, against
 from handwriting.compare.load import LoadedRuns
-from handwriting.compare.pairs import against
 from handwriting.compare.wording import markdown, sentence
 from handwriting.tracking import Store, names
 
@@ -91,7 +90,7 @@ def figures_of(comparison: Comparison) -> dict[str, float]:
     if best:
         found["best_mean"] = arms.loc[best, comparison.metric.name]
     second = arms.index[1] if len(arms) == 2 else best
-    pairs = against(comparison.pairs, comparison.baseline)
+    pairs = against(comparison, comparison.baseline)
     for _, pair in pairs[pairs["second"] == second].iterrows():
         found["pairs"] = pair["n"]
         found |= {key: pair[key] for key in ("difference", "low", "high")} | {"p": pair["p_holm"]}

@@ -4,14 +4,14 @@ A choice among settings goes by the validation metric. The test metric is for th
 """
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from handwriting.compare.select import is_setting
 from handwriting.tracking import names
-from handwriting.tracking.labels import labels_of
+from handwriting.tracking.labels import labels_of, shortest
 
 
 @dataclass(frozen=True)
@@ -105,19 +105,13 @@ def choose(
     by_group = {str(group): str(own.idxmax()) for group, own in known.groupby(values["group"], sort=False)}
     tried = values.loc[known.index]
     edges = [
-        _edge(name_of(key, numbers), group, settings.loc[key, arm], own[arm] == own.max())
+        _edge(shortest(key, numbers), group, settings.loc[key, arm], own[arm] == own.max())
         for group, arm in by_group.items()
         for key in numbers
         for own in [tried.loc[tried["group"] == group, key]]
         if own.nunique() >= 3 and own[arm] in (own.min(), own.max())
     ]
     return Choice(metric, best, by_group, tuple(edges))
-
-
-def name_of(key: str, keys: Collection[str]) -> str:
-    """Return the last part of a key, where no other of `keys` ends in it too, else the key."""
-    last = key.rpartition(".")[2]
-    return last if sum(other.rpartition(".")[2] == last for other in keys) == 1 else key
 
 
 def _edge(name: str, group: str, value: str, largest: bool) -> str:

@@ -7,7 +7,7 @@ from hydra.conf import RuntimeConf
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
-from handwriting.config import check_config, flatten
+from handwriting.config import OPEN_GROUPS, check_config, flatten
 from handwriting.data import dataset_digest
 from handwriting.errors import UserError
 from handwriting.kinds import own_values
@@ -73,9 +73,11 @@ def plan_jobs(asked: Sequence[Asked], compose: Compose) -> tuple[list[Job], list
     ]
     for uri in {cfg.tracking.uri for cfg in configs}:
         Store(uri).check()
-    first = [[job.arm for job in jobs].index(place) for place in range(len(places))]
-    members = [_members(configs[place], notes[place]) for place in first]
-    return jobs, list(reaching([asked[place] for place in first], members))
+    first: dict[int, int] = {}  # of each arm the first job
+    for number, planned in enumerate(jobs):
+        first.setdefault(planned.arm, number)
+    members = [_members(configs[number], notes[number]) for number in first.values()]
+    return jobs, list(reaching([asked[number] for number in first.values()], members))
 
 
 def _check_named(arms: Sequence[str], identities: Sequence[Identity]) -> None:
@@ -95,7 +97,7 @@ def _check_named(arms: Sequence[str], identities: Sequence[Identity]) -> None:
 
 def _members(cfg: DictConfig, runtime: RuntimeConf) -> dict[str, Member]:
     """Return the chosen member of each open group, with its file's own values and those of the config."""
-    chosen = {group: str(runtime.choices[group]) for group in ("optimizer", "schedule", "model")}
+    chosen = {group: str(runtime.choices[group]) for group in OPEN_GROUPS}
     return {
         group: (name, own_values(runtime, group, name), dict(flatten(cfg[group])))
         for group, name in chosen.items()

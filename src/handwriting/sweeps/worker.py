@@ -143,9 +143,7 @@ def _end_once(number: int, frame: object) -> None:
         os._exit(128 + number)
     if time.monotonic() > _heard_again[0]:
         _heard_again[0] = time.monotonic() + AGAIN
-        again = threading.Timer(AGAIN + 0.1, signal.pthread_kill, (threading.main_thread().ident, number))
-        again.daemon = True
-        again.start()
+        terminal.signal_later(number, AGAIN + 0.1)
         sys.exit(128 + number)
 
 

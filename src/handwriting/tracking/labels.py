@@ -14,14 +14,14 @@ def labels_of(rows: Sequence[Sequence[tuple[str, str]]], groups: Collection[str]
         groups: the keys that are config groups, as "optimizer".
     """
     keys = {key for row in rows for key, _ in row if key not in groups}
-    short = {key: _shortest(key, keys) for key in keys}
+    short = {key: shortest(key, keys) for key in keys}
     return [
         ", ".join(value if key in groups else f"{short[key]} {value}" for key, value in row) or "all runs"
         for row in rows
     ]
 
 
-def _shortest(key: str, keys: Collection[str]) -> str:
+def shortest(key: str, keys: Collection[str]) -> str:
     """Return the shortest end of a dotted key that no other key ends in, else the key."""
     parts = key.split(".")
     ends = (".".join(parts[place:]) for place in reversed(range(len(parts))))

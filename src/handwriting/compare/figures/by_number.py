@@ -13,9 +13,9 @@ from matplotlib.patches import Rectangle
 from handwriting.compare.comparison import Comparison
 from handwriting.compare.figures import style
 from handwriting.compare.figures.style import LETTER, WIDTH, drawing_style
-from handwriting.compare.question import name_of
 from handwriting.drawing import GREY, INK, LINES, new_figure
 from handwriting.tracking import names
+from handwriting.tracking.labels import shortest
 
 DECADE = 10  # the largest value is so many times the smallest: the axis is logarithmic
 # Inches: of all heat maps in a row; of what stands beside one; the least width of a cell, and its height.
@@ -163,7 +163,7 @@ def heat_map(comparison: Comparison) -> Figure:
 
 
 def _in_words(key: str, comparison: Comparison) -> str:
-    return name_of(key, comparison.numbers).replace("_", " ")
+    return shortest(key, comparison.numbers).replace("_", " ")
 
 
 def _cells(axes: Axes, table: pd.DataFrame, scale: Normalize, metric: names.Metric, inches: float) -> None:

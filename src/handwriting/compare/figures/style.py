@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from handwriting.compare.caveats import few
 from handwriting.compare.comparison import Comparison, ranked
+from handwriting.compare.statistics import LEVEL
 from handwriting.drawing import COLORS, GREY, LINES, STYLE
 from handwriting.tracking import names
 
@@ -104,7 +105,7 @@ def shown_means(comparison: Comparison, metric: names.Metric) -> pd.DataFrame:
     from scipy import special
 
     n, mean, sd = (comparison.arms[name].astype(float) for name in ("n", metric.name, f"{metric.name}_sd"))
-    half = special.stdtrit((n - 1).where(n > 1), 0.975) * sd / np.sqrt(n)
+    half = special.stdtrit((n - 1).where(n > 1), 1 - LEVEL / 2) * sd / np.sqrt(n)
     table = pd.DataFrame({"mean": mean, "low": mean - half, "high": mean + half}) * metric.factor
     return table.assign(n=comparison.arms["n"], far=far_off(mean, sd, metric.more_is_better))
 
