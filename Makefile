@@ -4,9 +4,11 @@
 SHELL := bash
 PYTHON ?= python3
 SEEDS ?= 1
+SEED = seed=$(if $(filter until_clear,$(SEEDS)),until_clear,range($(SEEDS)))
 N ?= 30
 RUN := .venv/bin/python -m
 AT_ONCE = $(if $(JOBS),hydra.launcher.jobs=$(JOBS))
+COMPUTE = $(if $(PRECISION),precision=$(PRECISION))
 # A .venv has its own path in its scripts, and the checkout's as that of the package: moved or copied, it would
 # run the code of another folder. And of one that was never finished nothing is sure.
 ELSEWHERE := $(shell test "$$(cat .venv/ready 2>/dev/null)" = "$$(pwd -P)" || echo yes)
@@ -14,7 +16,7 @@ ELSEWHERE := $(shell test "$$(cat .venv/ready 2>/dev/null)" = "$$(pwd -P)" || ec
 # $(call number,NAME,GOALS): of the GOALS that take NAME, none begins with a NAME that is no number.
 number = $(if $(filter $(2),$(MAKECMDGOALS)),$(if $(shell [[ '$($(1))' =~ ^([1-9][0-9]*)?$$ ]] && echo yes),, \
 	$(error $(1) must be a whole number, 1 or more. Received: $($(1)))))
-$(call number,SEEDS,sweep notebook-protocol)
+$(if $(filter until_clear,$(SEEDS)),,$(call number,SEEDS,sweep notebook-protocol))
 $(call number,JOBS,sweep quick notebook-protocol)
 $(call number,N,soak)
 $(call number,MINUTES,soak)
@@ -45,14 +47,14 @@ endif
 	$(call quietly,VIRTUAL_ENV=.venv .venv/bin/uv pip install --quiet --no-deps --no-build-isolation --editable .)
 	@pwd -P > $@
 
-sweep: .venv/ready ## compare RMSprop with Adam on the notebook's CNN (SEEDS=n pairs, JOBS=n at once)
-	$(RUN) handwriting.train experiment=rmsprop_vs_adam 'seed=range($(SEEDS))' $(AT_ONCE)
+sweep: .venv/ready ## compare RMSprop with Adam on the notebook's CNN (SEEDS=n or until_clear, JOBS=n, PRECISION=name)
+	$(RUN) handwriting.train experiment=rmsprop_vs_adam '$(SEED)' $(COMPUTE) $(AT_ONCE)
 
-quick: .venv/ready ## the same comparison with a smaller network, in two to three minutes
-	$(RUN) handwriting.train experiment=quick $(AT_ONCE)
+quick: .venv/ready ## the same comparison with a smaller network, in two to three minutes (JOBS=n, PRECISION=name)
+	$(RUN) handwriting.train experiment=quick $(COMPUTE) $(AT_ONCE)
 
 notebook-protocol: .venv/ready ## what the notebook did, beside what it lacked (SEEDS=n)
-	$(RUN) handwriting.train experiment=notebook_protocol 'seed=range($(SEEDS))' $(AT_ONCE)
+	$(RUN) handwriting.train experiment=notebook_protocol '$(SEED)' $(COMPUTE) $(AT_ONCE)
 
 report: .venv/ready ## the verdict, page and figures of the latest sweep (SWEEP=name)
 	$(RUN) handwriting.report $(if $(SWEEP),--sweep $(SWEEP))

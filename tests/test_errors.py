@@ -56,7 +56,7 @@ def said_of(*overrides: str) -> str:
         ("model=cnn,mlp", "is several values. With -m in front they are a sweep: -m model=cnn,mlp"),
         ("seed=range(3)", "is several values. With -m in front they are a sweep: -m 'seed=range(3)'"),
         ("epochs=0,05", "a sweep: -m epochs=0,05. A decimal has a point: epochs=0.05"),
-        ("seed=0-2", "must be a whole number .* Received: 0-2. For a sweep: -m 'seed=range(3)'"),
+        ("epochs=0-2", "must be a whole number, at .* Received: 0-2. For a sweep: -m 'epochs=range(3)'"),
         ("epochs=2..4", "must be a whole number, at .* Received: 2..4. For a sweep: -m 'epochs=range(2,5)'"),
         ("epochs=2:4", "must be a whole number, at .* Received: 2:4. For a sweep: -m 'epochs=range(2,4)'"),
         ("epochs=[2,3]", "must be a whole number, at .* Received: [2, 3]. For a sweep: -m epochs=2,3"),

@@ -70,4 +70,4 @@ def test_help_shows_each_key_as_it_is_given_with_what_it_is_in_lines_of_100_lett
     assert "data.limit_test=null" in [line.split(" ")[0] for line in lines]
     assert lines[-1] == "model.mine=true"  # of an open group, and not in the table
     assert max(map(len, lines)) == 100
-    assert not any("sweep" in line for line in lines), "no user gives it"
+    assert not any("tracking.sweep" in line for line in lines), "no user gives it"

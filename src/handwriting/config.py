@@ -14,15 +14,24 @@ import hydra
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from handwriting.errors import UserError, redact
+from handwriting.errors import UserError, as_sweep, redact
 from handwriting.keys import holds, key_of, nearest_key, table
+from handwriting.precision import check_precision
 from handwriting.signatures import check_arguments
 from handwriting.targets import check_target
 
 ROOT = Path(__file__).parents[2]
 # What a run passes to a part, beside its own keys.
 _PASSED = {"model": ("input_shape", "classes"), "schedule": ("peak", "steps")}
-GROUPS = ("optimizer", "schedule", "model", "data", "augmentation", "start")  # that decide a result
+GROUPS = (
+    "optimizer",
+    "schedule",
+    "model",
+    "data",
+    "augmentation",
+    "start",
+    "precision",
+)  # that decide a result
 OPEN_GROUPS = ("optimizer", "schedule", "model")  # whose members are made by a `_target_`
 
 
@@ -75,7 +84,8 @@ class Config:
     """All that determines a run.
 
     `optimizer`, `schedule`, `model` and the members of `metrics` and `callbacks` are open: they go to their
-    `_target_`. `arms` are a sweep's, by their names, and nothing to one run.
+    `_target_`. `arms`, by their names, and `margin` are a sweep's, and nothing to one run.
+    `seed` is a whole number, or a sweep's until_clear.
     """
 
     optimizer: dict[str, Any] = MISSING
@@ -91,10 +101,12 @@ class Config:
     epochs: int = MISSING
     label_smoothing: float = MISSING
     test_shift: int = MISSING
-    seed: int = MISSING
+    precision: str = MISSING
+    seed: Any = MISSING
     threads: int | None = None
     force: bool = False
     arms: Any = None
+    margin: float = MISSING
 
 
 ConfigStore.instance().store(name="schema", node=Config)
@@ -135,6 +147,7 @@ def check_config(cfg: DictConfig) -> None:
             check_arguments(
                 place, {key: node[key] for key in node if key not in ours}, _PASSED.get(place, ())
             )
+    check_precision(cfg.precision)
     if not cfg.tracking.experiment_name.strip():
         raise UserError("tracking.experiment_name must not be empty. Received: ''")
 
@@ -143,7 +156,7 @@ def check_value(name: str, value: Any) -> None:
     """Refuse a value that its key does not take, as a UserError."""
     key = key_of(name)
     if key is not None and not holds(key, value):
-        raise UserError(f"{name} must be {key.right}. Received: {value}")
+        raise UserError(f"{name} must be {key.right}. Received: {value}{as_sweep(name, str(value))}")
 
 
 def _check_keys(cfg: DictConfig) -> None:

@@ -72,7 +72,7 @@ def explain(error: BaseException, known_keys: Callable[[], Mapping[str, str]] = 
         return f"{found[1]} is there already. Leave out the +: {found[1]}=VALUE"
     if key and isinstance(reason, ValidationError) and (entry := key_of(key)) is not None:
         value = re.match(r"Value '(.*)' (?:of type|is not)", text)
-        received = f". Received: {value[1]}{_as_sweep(key, value[1])}" if value else ""
+        received = f". Received: {value[1]}{as_sweep(key, value[1])}" if value else ""
         return f"{where}{key} must be {entry.right}{received}"
     text = text.removeprefix("UserError raised while resolving interpolation: ")
     if isinstance(error, ConfigCompositionException) and reason is not error and key:
@@ -129,7 +129,7 @@ def _several(word: str) -> str:
     return f"{word} is several values. With -m in front they are a sweep: -m {shlex.quote(word)}{point}"
 
 
-def _as_sweep(key: str, value: str) -> str:
+def as_sweep(key: str, value: str) -> str:
     """Say how a sweep over values is written, where one was meant: 0-2, 0..2, 0:3 or [0, 1, 2]."""
     if found := re.fullmatch(r"(\d+)(-|\.\.+|:)(\d+)", value):
         end = int(found[3]) + (found[2] != ":")

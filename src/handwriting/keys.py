@@ -128,10 +128,14 @@ KEYS: dict[str, Key] = {
         "a whole number from 0 to 3, in pixels; 0 reads each once, as it is",
         lambda x: 0 <= x <= 3,
     ),
+    "precision": Key(
+        "what layers compute in; weights, last layer and loss are float32",
+        "a member of the group precision",
+    ),
     "seed": Key(
         "initial weights, dropout, order of examples, validation split",
-        "a whole number from 0 to 4294967295",
-        lambda x: 0 <= x < 2**32,
+        "a whole number from 0 to 4294967295, or a sweep's until_clear",
+        lambda x: isinstance(x, int) and 0 <= x < 2**32,
     ),
     "threads": Key(
         "TensorFlow's threads",
@@ -144,6 +148,11 @@ KEYS: dict[str, Key] = {
         lambda x: x is None or x >= 1,
     ),
     "force": Key("run again what is finished", "true or false"),
+    "margin": Key(
+        "a difference between arms that does not matter",
+        "a number > 0, in points of test accuracy",
+        lambda x: 0 < x < math.inf,
+    ),
     "arms": Key(
         "the arms of a sweep by name, each with overrides of its own",
         'as {small: "batch_size=32", large: "batch_size=128 epochs=5"}, or null',

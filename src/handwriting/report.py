@@ -1,6 +1,7 @@
 """`make report`: what the runs of a sweep say, on the screen, as files, and in the store beside them."""
 
 import argparse
+import math
 import sys
 from typing import NoReturn
 
@@ -44,6 +45,7 @@ def main() -> None:
             arguments.where,
             arguments.targets,
             arguments.more_is_better,
+            arguments.margin,
         )
     except UserError as error:
         sys.exit(f"error: {error}")
@@ -81,10 +83,25 @@ def parser() -> Parser:
         "--less-is-better", action="store_false", dest="more_is_better", default=None, help="the other way"
     )
     asked.add_argument(
+        "--margin", type=_above_0, metavar="DIFFERENCE",
+        help="a difference that does not matter, in the metric's unit, as 0.1 for 0.1 points of per cent; "
+        "default: the sweep's own, else 0.1 points",
+    )  # fmt: skip
+    asked.add_argument(
         "--targets", nargs="+", action="extend", type=float, default=[], metavar="LEVEL",
         help="levels of val_accuracy, as 0.98 0.99, for the time to reach them; default: from the data",
     )  # fmt: skip
     return found
+
+
+def _above_0(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number > 0. Received: {text}")
+    return value
 
 
 def _condition(text: str) -> str:

@@ -26,7 +26,9 @@ from handwriting.data import Dataset, load_dataset
 from handwriting.errors import UserError, explain
 from handwriting.keys import meant
 from handwriting.kinds import check_kinds
+from handwriting.precision import check_precision
 from handwriting.sweeps import JobsFailed, called
+from handwriting.sweeps.seeds import is_until_clear
 from handwriting.tracking import Store, names
 from handwriting.tracking.identity import identify
 
@@ -41,10 +43,14 @@ def run(cfg: DictConfig) -> float:
     Returns its validation accuracy after the last epoch, from 0 to 1.
     """
     runtime = HydraConfig.get().runtime
+    if is_until_clear(cfg.seed):
+        raise UserError("seed=until_clear: a sweep adds seeds until it is clear. Add -m")
     check_config(cfg)
     check_kinds(cfg, runtime)
     if cfg.arms is not None and cfg.tracking.arm is None:
         raise UserError("arms: a sweep compares them. Add -m")
+    if HydraConfig.get().mode == RunMode.RUN and (warning := check_precision(cfg.precision)):
+        log.warning(warning)  # a sweep says it once
     store = Store(cfg.tracking.uri)
     store.check()
     dataset = load_dataset(cfg.data, cfg.seed)

@@ -9,12 +9,13 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from handwriting.sweeps.processes import run_jobs
+from handwriting.sweeps.processes import Pool
 from handwriting.sweeps.worker import Setting
 
 
 class ProcessLauncher(Launcher):
-    """Runs up to `jobs` jobs at once, each in a worker process that is used again for the next.
+    """Runs up to `jobs` jobs at once, each in a worker process that is used again for the next, also of
+    another batch.
 
     Args:
         jobs: how many at once; None for one for each core, as far as memory allows.
@@ -25,13 +26,18 @@ class ProcessLauncher(Launcher):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Take what the jobs need."""
-        self.setting = Setting(hydra_context, task_function, config)
+        self.pool = Pool(Setting(hydra_context, task_function, config), self.jobs)
+        self.config = config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run all jobs; return what each returned or raised, or that its worker died."""
         setup_globals()
-        configure_log(self.setting.config.hydra.hydra_logging, self.setting.config.hydra.verbose)
-        return run_jobs(self.setting, job_overrides, initial_job_idx, self.jobs)
+        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+        return self.pool.run(job_overrides, initial_job_idx)
+
+    def close(self) -> None:
+        """End the worker processes."""
+        self.pool.close()
 
 
 @dataclass

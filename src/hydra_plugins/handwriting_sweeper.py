@@ -11,6 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 from handwriting.config import check_value, cores
 from handwriting.kinds import check_kinds
 from handwriting.sweeps.arms import Asked, check_names, named_jobs
+from handwriting.sweeps.processes import jobs_that_fit
+from handwriting.sweeps.seeds import all_seeds
 from handwriting.sweeps.sweep import run_sweep
 
 
@@ -37,6 +39,7 @@ class TrackedSweeper(BasicSweeper):
         for override in parsed:
             if override.key_or_group == "arms":
                 check_names(str(override.input_line))
+        parsed, until_clear = all_seeds(parsed, parser)
         # The arms are the sweep's, not a job's.
         parsed = [override for override in parsed if override.key_or_group.partition(".")[0] != "arms"]
         jobs = [job for batch in self.split_arguments(parsed, None) for job in batch]
@@ -46,8 +49,8 @@ class TrackedSweeper(BasicSweeper):
         if arms is not None:
             asked = named_jobs(arms, jobs, parser.parse_overrides)
         experiment = self.config.hydra.runtime.choices.get("experiment") or "sweep"
-        launcher = self.launcher
-        return run_sweep(experiment, asked, self._compose, lambda told: launcher.launch(told, 0))
+        at_once = jobs_at_once or ("jobs" in self.config.hydra.launcher and jobs_that_fit())
+        return run_sweep(experiment, asked, self._compose, self.launcher, until_clear, at_once or 1)
 
     def _compose(self, job: list[str]) -> tuple[DictConfig, RuntimeConf]:
         assert self.hydra_context is not None

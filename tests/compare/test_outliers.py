@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 from made_runs import compared, run, said
 
+from handwriting.compare import sentence
+
 MINUS = "\N{MINUS SIGN}"
 
 
-def caveats(*differences: float, **arguments: object) -> tuple[str, ...]:
-    """Return what is said of adam less rmsprop, in points, by seed from 0."""
+def decisive(*differences: float, **arguments: object) -> tuple[str, ...]:
+    """Return what is said of seeds of adam less rmsprop, in points, by seed from 0."""
     runs = [
         run(name, seed, round(0.9 + points * place / 100, 7))
         for seed, points in enumerate(differences)
@@ -16,11 +18,11 @@ def caveats(*differences: float, **arguments: object) -> tuple[str, ...]:
     ]
     for made in runs:
         made["tags.arm"] = "01"[made["params.optimizer"] == "adam"]
-    return compared(runs, **arguments).caveats
+    return compared(runs, **arguments).deciding
 
 
 def test_a_seed_without_which_the_mean_has_the_other_sign_is_named_with_both_means() -> None:
-    (caveat,) = caveats(-0.15, -0.07, -0.44, 0.11, 1.29, -0.23)
+    (caveat,) = decisive(-0.15, -0.07, -0.44, 0.11, 1.29, -0.23)
     # Both intervals are those of SciPy's ttest_1samp.
     assert caveat == (
         f"Seed 4 decides: without it adam {MINUS} rmsprop is -0.156 points (95 % interval -0.408 to +0.096), "
@@ -30,8 +32,8 @@ def test_a_seed_without_which_the_mean_has_the_other_sign_is_named_with_both_mea
 
 @pytest.mark.parametrize("far", [-1.5, 3.0])
 def test_a_seed_without_which_the_interval_tells_another_thing_of_0_is_named(far: float) -> None:
-    (caveat,) = caveats(0.3, 0.32, 0.28, 0.31, 0.29, 0.3, far)
-    assert "Seed 6 decides" in caveat
+    (said,) = decisive(0.3, 0.32, 0.28, 0.31, 0.29, 0.3, far)
+    assert "Seed 6 decides" in said
 
 
 @pytest.mark.parametrize(
@@ -45,7 +47,23 @@ def test_a_seed_without_which_the_interval_tells_another_thing_of_0_is_named(far
     ],
 )
 def test_a_seed_that_changes_nothing_is_not_named(differences: tuple[float, ...]) -> None:
-    assert not caveats(*differences)
+    assert not decisive(*differences)
+
+
+def test_seeds_without_any_of_which_it_would_not_be_better_are_named_though_none_is_far() -> None:
+    """Seven of eight ahead, p = 10/256; without one of the seven it is 8/128 or 10/128."""
+    differences = (1, 1.1, 1.2, 1, 0.3, 0.35, 0.38, -0.4)
+    (told,) = decisive(*differences)
+    assert told.startswith("7 of 8 seeds decide, 0, 1, 2, 3, 4 and 2 more: without any one of them adam")
+    result = compared(
+        [
+            run(name, seed, round(0.9 + points * place / 100, 7))
+            for seed, points in enumerate(differences)
+            for place, name in enumerate(("rmsprop", "adam"))
+        ]
+    )
+    assert sentence(result).endswith(f"{result.deciding[0]}."), "it is part of the verdict of two arms"
+    assert not any("decide" in caveat for caveat in result.caveats)
 
 
 def test_of_several_arms_only_pairs_with_the_best_or_the_baseline_are_looked_at() -> None:
@@ -54,8 +72,8 @@ def test_of_several_arms_only_pairs_with_the_best_or_the_baseline_are_looked_at(
         for seed in range(7)
         for place, (name, mean) in enumerate({"a": 0.90, "b": 0.95, "c": 0.93, "d": 0.94}.items())
     ]
-    decisive = [caveat for caveat in compared(runs).caveats if "decides" in caveat]
-    assert [caveat.partition(" is ")[0] for caveat in decisive] == [
+    named = [caveat for caveat in compared(runs).caveats if "decides" in caveat]
+    assert [caveat.partition(" is ")[0] for caveat in named] == [
         f"Seed 3 decides: without it d {MINUS} {other}" for other in "ab"
     ]
 
@@ -72,7 +90,7 @@ def test_of_many_arms_whose_seeds_decide_the_first_are_named_and_the_rest_counte
         if made["params.seed"] == "3" and str(made["params.optimizer"]).startswith("c"):
             made["metrics.test_accuracy"] = 0.2
     result = compared(runs)
-    decisive = [caveat for caveat in result.caveats if "decides" in caveat]
-    assert len(decisive) == 8
-    assert all(f" {MINUS} a is" in caveat or "b" in caveat for caveat in decisive)
+    named = [caveat for caveat in result.caveats if "decides" in caveat]
+    assert len(named) == 8
+    assert all(f" {MINUS} a is" in caveat or "b" in caveat for caveat in named)
     assert "more sentences like the last" in said(result, "more sentences")

@@ -32,7 +32,7 @@ def test_the_reports_run_has_its_figures_as_metrics_and_what_was_asked_as_params
     assert counted == {"arms": 2, "seeds": 8, "pairs": 8, "runs": 16, "left_out": 0}
     assert found.data.params == {
         "sweep": SWEEP, "experiment": "synthetic", "metric": "test_accuracy",
-        "by": "", "where": "", "targets": "",
+        "by": "", "where": "", "targets": "", "margin": "",
     }  # fmt: skip
     told = {key: found.data.tags[key] for key in ("baseline", "question", "keys")}
     assert told == {"baseline": "rmsprop", "question": "two", "keys": "optimizer"}

@@ -200,7 +200,8 @@ def test_of_two_numbers_each_has_its_edges() -> None:
 def test_a_choice_among_several_on_the_seeds_compared_is_a_caveat_and_between_two_is_none() -> None:
     three = of_arms(*grid(optimizer=["adam", "sgd", "lion"]))
     assert "judge it on seeds of its own" in said(three, "The best of 3 settings was chosen on the seeds")
-    assert not of_arms(*grid(optimizer=["adam", "sgd"])).caveats
+    two = of_arms(*grid(optimizer=["adam", "sgd"]))
+    assert not [text for text in two.caveats if "judge it" in text]
 
 
 # The order for people

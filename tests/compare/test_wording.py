@@ -1,12 +1,16 @@
 """The comparison in words, and what may never be in them."""
 
 import itertools
+import math
+from typing import Any
 
 import pandas as pd
 import pytest
 from made_runs import ADAM, RMSPROP, compared, run, said, sweep
 
 from handwriting.compare import Comparison, method, sentence, tables
+from handwriting.compare.doubts import doubts_of
+from handwriting.compare.pairs import by_seed, p_of
 from handwriting.compare.tables import level
 from handwriting.compare.wording import markdown
 
@@ -21,9 +25,10 @@ def test_below_six_seeds_it_is_too_few_seeds_to_tell_in_those_words() -> None:
     assert "better" in sentence(compared(sweep(6)))
 
 
-def test_equal_arms_are_no_difference_shown() -> None:
+def test_equal_arms_have_no_difference_larger_than_the_margin() -> None:
     result = compared(sweep(rmsprop=RMSPROP, adam=RMSPROP))
-    assert "no difference shown" in sentence(result)
+    assert "no difference larger than 0.1 points" in sentence(result)
+    assert "All 7 differences of" in said(result, "no width")
     assert "7 tied" in sentence(result)
 
 
@@ -53,7 +58,7 @@ def test_a_baseline_that_is_the_best_is_said_to_be() -> None:
     text = sentence(several(7, first=0.9, second=0.7, third=0.8999))
     assert text.startswith("Best by val_accuracy: first (90.309")
     assert " %), the baseline. first is better in test_accuracy than second. " in text
-    assert text.endswith("No difference shown between first and third.")
+    assert text.endswith("No difference larger than 0.1 points between first and third.")
 
 
 def test_an_arm_that_is_better_than_the_one_chosen_is_said_to_be() -> None:
@@ -84,7 +89,121 @@ def test_a_failed_arm_of_several_is_said_and_is_not_too_few_seeds() -> None:
         if made["params.optimizer"] == "sgd":
             made["status"] = "FAILED"
     text = sentence(compared(runs))
-    assert "sgd" not in text.removesuffix("Failed, and in no pair: 7 runs of sgd.")
+    assert "sgd" not in text.removeprefix("Failed, and in no pair: 7 runs of sgd.")
+
+
+def two(*points: float, **more: Any) -> Comparison:
+    """Compare adam with rmsprop, which differ by so many points in each seed; NaN is a failed run of adam."""
+    runs = [
+        run(name, seed, round(0.9 + (difference / 100 if place else 0), 7)) | {"tags.arm": str(place)}
+        for seed, difference in enumerate(points)
+        for place, name in enumerate(("rmsprop", "adam"))
+    ]
+    for made in runs:
+        if math.isnan(made["metrics.test_accuracy"]):  # type: ignore[arg-type]
+            made["status"] = "FAILED"
+    return compared(runs, **more)
+
+
+FAILED = math.nan
+
+
+def test_failed_runs_are_the_first_words_of_the_verdict() -> None:
+    assert sentence(two(0.5, 0.6, 0.5, 0.7, 0.5, 0.6, FAILED)).startswith(
+        "Failed, and in no pair: 1 run of adam. rmsprop against adam in test_accuracy: "
+    )
+
+
+@pytest.mark.parametrize(("wins", "p", "better"), [(8, 0.039, "adam"), (6, 0.125, "")])
+def test_a_seed_that_failed_in_one_arm_counts_as_lost_by_the_most(wins: int, p: float, better: str) -> None:
+    """One failure beside six pairs and it is not better; beside eight it is."""
+    result = two(*[0.5] * wins, FAILED)
+    pair = result.pairs.iloc[0]
+    assert pair["p"] == pytest.approx(p, abs=5e-4)
+    assert (pair["better"], pair["lost"], pair["n"]) == (better, 1, wins)
+    assert f"{pair['p']:.2g}, {2 / 2**wins:.2g} without" in said(result, "counts in p as lost")
+
+
+@pytest.mark.parametrize("failed", [7, 12])
+def test_an_arm_half_of_whose_runs_failed_is_never_better(failed: int) -> None:
+    result = two(*[0.5, 0.6, 0.4, 0.5, 0.6, 0.5, 0.4], *[FAILED] * failed)
+    assert result.pairs["better"][0] == ""
+    assert f"adam is never called better: {failed} of its {7 + failed} runs failed" in result.caveats
+    assert "is better" not in sentence(result)
+
+
+def test_failures_of_the_worse_arm_do_not_make_the_other_better_by_less() -> None:
+    """They count as won by the most; p stays that of the pairs, which is the larger one."""
+    runs = two(0.5, 0.6, 0.4, 0.5, 0.6, 0.5, FAILED)
+    turned = two(-0.5, -0.6, -0.4, -0.5, -0.6, -0.5, FAILED)
+    assert runs.pairs["p"][0] > 0.05 > turned.pairs["p"][0] == 2 / 2**6
+    assert turned.pairs["better"][0] == "rmsprop"
+
+
+# The margin
+
+
+def test_better_by_less_than_the_margin_and_no_difference_larger_are_verdicts() -> None:
+    both = two(0.03, 0.04, 0.03, 0.05, 0.04, 0.03)
+    assert "adam is better, by less than 0.1 points (" in sentence(both)
+    neither_way = two(0.03, -0.04, 0.03, -0.05, 0.04, -0.03)
+    assert ": no difference larger than 0.1 points (" in sentence(neither_way)
+    assert "no difference larger" not in sentence(two(0.03, -0.04, 0.03, -0.05, 0.04, -0.03, margin=0.02))
+    assert "larger than 0.02 points" not in sentence(two(0.3, -0.4, 0.3, -0.5, 0.4, -0.3))
+    lost = two(0.03, -0.04, 0.03, -0.05, 0.04, -0.03, FAILED)
+    assert "larger than" not in sentence(lost).partition("(")[0], "the run that failed differs by more"
+
+
+def test_where_nothing_is_shown_the_seeds_that_would_find_the_margin_are_told_with_their_range() -> None:
+    text = sentence(two(-0.15, -0.07, -0.44, 0.11, 1.29, -0.23))
+    assert "no difference shown (" in text
+    assert "0.1 points, in four sweeps of five, would take about 302 seeds (119 to 1,803: 6 pairs" in text
+    assert "within a factor of 0.62 to 2.45 only)." in text
+    assert "would take more than 10,000 seeds." in sentence(two(-15, -7, -44, 11, 129, -23))
+    assert "8,309 seeds (3,239 to more than 10,000: " in sentence(two(-0.8, -0.4, -2.3, 0.6, 6.8, -1.2))
+
+
+def test_a_margin_is_in_the_metrics_own_unit_and_only_per_cent_has_one_by_default() -> None:
+    small = [0.03, -0.04, 0.03, -0.05, 0.04, -0.03]
+    assert two(*small, metric="test_loss").margin is None
+    assert "larger than" not in sentence(two(*small, metric="test_loss"))
+    loss = two(*small, metric="test_loss", margin=0.001)
+    assert "no difference larger than 0.001 (" in sentence(loss)
+    assert two(*small, margin=0.001).margin == pytest.approx(0.00001)
+
+
+def test_a_p_below_the_level_is_never_printed_as_the_level() -> None:
+    assert [p_of(p) for p in (0.0498, 0.04996, 0.05, 0.0501, 0.03125, 1.0)] == [
+        "0.0498", "0.04996", "0.05", "0.05", "0.031", "1",
+    ]  # fmt: skip
+
+
+def test_an_interval_that_leaves_out_0_beside_no_difference_shown_gets_its_sentence() -> None:
+    result = two(1, 1.1, 1.2, 1, 0.3, 0.35, -0.4)
+    pair = result.pairs.iloc[0]
+    assert (pair["p"], pair["low"] > 0) == (8 / 2**7, True)
+    assert "takes the differences for normal" in said(result, "leaves out 0")
+    several_pairs = several(7, first=0.7, best=0.9, worst=0.5)
+    assert not [caveat for caveat in several_pairs.caveats if "leaves out 0" in caveat]
+
+
+def test_zero_failures_in_few_seeds_bound_their_rate() -> None:
+    assert "0 of 6 runs failed, in each arm: that rules out only a rate above 39 %" in said(
+        two(0.5, 0.6, 0.5, 0.7, 0.5, 0.6), "rules out"
+    )
+    nothing = two(-0.15, -0.07, -0.44, 0.11, 1.29, -0.23)
+    assert not [caveat for caveat in nothing.caveats if "rules out" in caveat], "it matters to “better” only"
+
+
+def test_beyond_24_pairs_p_is_drawn_and_with_252_arms_that_is_said_to_show_nothing() -> None:
+    pairs = pd.DataFrame({"first": "a", "second": "b", "n": [25] * 251, "verdict": "no difference shown"})
+    pairs = pairs.assign(better="", lost=0, low=-1.0, high=1.0, p=0.5, p_holm=0.5)
+    alone = two(0.1)
+    seeds = by_seed(alone.runs, alone.left_out, ["adam"], more_is_better=True)
+    (about_draws,) = doubts_of(seeds, pairs)
+    assert "never below 0.0002" in about_draws
+    assert "251 pairs of arms" in about_draws
+    assert not doubts_of(seeds, pairs[:249])
 
 
 def test_the_method_says_what_chooses_and_what_judges_where_there_is_a_choice() -> None:

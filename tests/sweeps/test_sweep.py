@@ -1,13 +1,15 @@
 """A sweep from its first check to its exit code, with a launcher that the test makes."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hydra.conf import RuntimeConf
 from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig
 
 from conftest import CHOICES, SMALL, fit_tracked
@@ -19,6 +21,21 @@ from handwriting.sweeps.arms import Asked
 from handwriting.sweeps.plan import name_of, plan_jobs
 from handwriting.sweeps.sweep import run_sweep
 from handwriting.tracking import names
+
+
+class Launched(Launcher):
+    """A launcher that hands jobs to a function."""
+
+    def __init__(self, launch: Callable[[Sequence[list[str]]], Sequence[JobReturn]]):
+        self.run = launch
+
+    def setup(self, **_: Any) -> None:
+        """Nothing."""
+
+    def launch(self, job_overrides: Any, initial_job_idx: int) -> Sequence[JobReturn]:
+        """Hand them over."""
+        return self.run(job_overrides)
+
 
 TINY = [*SMALL, "model=mlp", "model.units=8", "epochs=1"]
 
@@ -42,7 +59,7 @@ def test_jobs_that_were_never_run_fail_the_sweep(capsys: pytest.CaptureFixture[s
         return []
 
     with pytest.raises(JobsFailed):
-        run_sweep("mine", asked("never", 0, 1), compose_words, launch)
+        run_sweep("mine", asked("never", 0, 1), compose_words, Launched(launch))
     assert capsys.readouterr().out.count("NOT RUN") == 4
     assert [job[-2:] for job in told] == 2 * [
         ["tracking.arm=0", "tracking.label='sgd'"],
@@ -64,7 +81,7 @@ def test_a_job_tells_its_run_the_sweep_and_the_arm(
             runs.append(fit_tracked(compose(*job), dataset, choices))
         return []
 
-    run_sweep("mine", asked("told", 0), compose_words, launch)
+    run_sweep("mine", asked("told", 0), compose_words, Launched(launch))
     assert [run.data.tags[names.ARM] for run in runs] == ["0", "1"]
     assert len({run.data.tags[names.COLOR] for run in runs}) == 2
     (sweep,) = {run.data.tags[names.SWEEP] for run in runs}
@@ -95,7 +112,7 @@ def test_a_sweep_of_any_images_ends_in_its_report(tmp_path: Path, capsys: pytest
             runs.append(fit_tracked(cfg, load_dataset(cfg.data, cfg.seed), choices))
         return []
 
-    run_sweep("mine", asked("colors", 0, 1, more=made), compose_words, launch)
+    run_sweep("mine", asked("colors", 0, 1, more=made), compose_words, Launched(launch))
     out = capsys.readouterr().out
     assert out.count("FINISHED") == 4
     (page,) = re.findall(r"^page: (.*)$", out, re.MULTILINE)
@@ -121,5 +138,5 @@ def test_the_first_mistake_of_any_job_is_said_before_one_starts() -> None:
             "mine",
             [*asked("x", 0), *asked("x", 1, more=["epochs=0"])],
             compose_words,
-            lambda _: pytest.fail("started"),
+            Launched(lambda _: pytest.fail("started")),
         )

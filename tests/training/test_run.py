@@ -91,7 +91,7 @@ def test_params_are_the_resolved_config_the_choices_and_kerass_optimizer(
 ) -> None:
     params, setting = finished.data.params, flatten(cfg)
     # A run may belong to several sweeps, so these are tags; and arms are nothing to one run.
-    for key in ("tracking.sweep", "tracking.arm", "tracking.label", "arms"):
+    for key in ("tracking.sweep", "tracking.arm", "tracking.label", "arms", "margin"):
         del setting[key]
         assert key not in params
     assert params.items() >= {key: str(value) for key, value in setting.items()}.items()

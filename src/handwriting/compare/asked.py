@@ -19,6 +19,7 @@ class Asked:
     where: Sequence[str] = ()
     targets: Sequence[float] = ()
     more_is_better: bool | None = None
+    margin: float | None = None
 
     def words(self) -> dict[str, str]:
         """Return what is asked, in the words of the command; the same for `where` in another order."""
@@ -29,6 +30,7 @@ class Asked:
             "metric": self.metric + (direction if known is None else ""),
             "where": " ".join(sorted(set(self.where))),
             "targets": " ".join(f"{target:g}" for target in sorted(set(self.targets))),
+            "margin": "" if self.margin is None else f"{self.margin:g}",
         }
 
     def title(self, about: str) -> str:

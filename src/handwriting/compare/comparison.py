@@ -6,17 +6,24 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pandas as pd
 
 from handwriting.compare import pairs as two_by_two
 from handwriting.compare.caveats import capped, caveats_of
+from handwriting.compare.doubts import doubts_of
 from handwriting.compare.levels import checked, levels_of, table_of_targets, times_to
 from handwriting.compare.outliers import deciding_seeds
 from handwriting.compare.question import Choice, choose, kind_of, settings_of, twin, values_of
 from handwriting.compare.select import select
+from handwriting.compare.sequential import Look, replay
+from handwriting.compare.statistics import SAME
 from handwriting.errors import UserError
 from handwriting.tracking import names
+from handwriting.tracking.plans import LOOKS, Plan
 
+MARGIN = 0.1  # points of a metric in per cent: a difference that does not matter, where nobody says another
+BEYOND = "beyond the look"  # begins the reason of runs that no look has had
 _SHOWN = (names.TEST_ACCURACY, names.TEST_LOSS, names.VAL_ACCURACY, names.TRAINING_SECONDS)
 
 
@@ -44,14 +51,19 @@ class Comparison:
             the last epoch), best_epoch (the first with the highest val_accuracy, counted from 1) and
             training_seconds the mean, and under `<name>_sd` the standard deviation over seeds (n - 1).
         pairs: one row per two arms: first, second; columns of `statistics.paired_differences`, of second
-            minus first; first_won, tied, second_won; p_holm, needed and verdict as in
-            `statistics.with_verdicts`; better, the arm that is, or "".
+            minus first; first_won, tied, second_won; p_holm, needed, within and verdict as in
+            `statistics.with_verdicts`; lost, the seeds whose run failed in one of the two arms; better, the
+            arm that is, or "". After looks, interval, p and verdict are the last look's.
         runs: one row per run compared: all columns received, and arm, seed, value (of the metric).
         left_out: one row per other run, with the column reason.
         times: one row per run and target: run_id, arm, seed, target, epochs (the first that reached it is 1)
             and seconds (sum of epoch_seconds up to its end, NaN where unknown); both inf where never reached.
         targets: one row per arm and target: n, reached, median_epochs, median_seconds; inf where half of the
             runs or more never got there.
+        margin: a difference that does not matter, as values are stored; None where there is none.
+        plan: how many seeds were planned before the first ran; None where that is not known.
+        looks: those that the plan had and that were due; the last one is what the pair says.
+        deciding: sentences on seeds that alone decide between two arms.
         caveats: sentences that belong beside every number.
     """
 
@@ -69,7 +81,16 @@ class Comparison:
     left_out: pd.DataFrame
     times: pd.DataFrame
     targets: pd.DataFrame
+    margin: float | None
+    plan: Plan | None
+    looks: tuple[Look, ...]
+    deciding: tuple[str, ...]
     caveats: tuple[str, ...]
+
+    @property
+    def sequential(self) -> bool:
+        """Tell whether the verdict is that of looks that were planned."""
+        return self.plan is not None and bool(self.plan.looks) and len(self.arms) == 2
 
 
 def compare(
@@ -80,11 +101,14 @@ def compare(
     where: Sequence[str] = (),
     targets: Sequence[float] = (),
     more_is_better: bool | None = None,
+    margin: float | None = None,
+    plan: Plan | None = None,
 ) -> Comparison:
     """Compare the arms of a sweep, two by two, over the seeds that both have.
 
     The first arm is the baseline, which differences are counted from. More than 40 arms are compared with it
-    only, not each with each.
+    only, not each with each. Two arms that were planned with looks are compared as at the last look that was
+    due: what was run beyond it is left out.
 
     Args:
         runs: one row per run, as `load.load_runs` returns them: run_id, name, status, start_time, params.*
@@ -97,6 +121,9 @@ def compare(
         targets: levels of val_accuracy, as 0.98, to tell the time until each; by default from what the runs
             reached.
         more_is_better: of a metric of which nobody else knows.
+        margin: a difference that does not matter, in the metric's own unit: 0.1 is 0.1 points of per cent.
+            By default the plan's, or 0.1 points; of another metric none.
+        plan: of the sweep.
 
     Raises:
         UserError: there are no runs, or none that handwriting.train made, or no such setting or metric; the
@@ -105,9 +132,12 @@ def compare(
     """
     asked = checked(targets)
     keys, arms, runs = select(runs, by, metric, where)
-    chosen = runs["reason"] == ""
-    used, left_out = runs[chosen].drop(columns="reason").astype({"seed": int}), runs[~chosen]
-    known = _metric(metric, used, more_is_better)
+    known = _metric(metric, runs[runs["reason"] == ""], more_is_better)
+    margin = _margin(known, margin, plan)
+    looks: list[Look] | None = None
+    if plan is not None and plan.looks and len(arms) == 2:
+        looks, runs = _at_last_look(runs, arms, known, margin, plan)
+    used, left_out = _parted(runs)
     ids = pd.Index(used["run_id"])
     curves = epochs[ids.get_indexer(epochs["run_id"]) >= 0].sort_values(["run_id", "epoch"])
     curves = curves.astype(dict.fromkeys(("epoch", names.VAL_ACCURACY, names.EPOCH_SECONDS), float))
@@ -118,7 +148,8 @@ def compare(
     chooses = twin(known, used)
     table = _table_of_arms(used, left_out, curves, arms, (known.name, chooses.name))
     choice = choose(table[chooses.name], chooses, settings, values, numbers)
-    pairs = two_by_two.table_of_pairs(used, arms, bool(known.more_is_better))
+    seeds = two_by_two.by_seed(used, left_out, arms, bool(known.more_is_better))
+    pairs = two_by_two.table_of_pairs(seeds, margin, looks)
 
     caveats = caveats_of(used, left_out, keys)
     without = len(ids) - curves.dropna(subset=names.VAL_ACCURACY)["run_id"].nunique()
@@ -126,7 +157,8 @@ def compare(
         caveats.append(
             f"No {names.VAL_ACCURACY} per epoch, so counted as not reached: {without} of {len(ids)} runs"
         )
-    caveats += [*choice.edges, *capped(deciding_seeds(used, pairs, {arms[0], choice.best}, known))]
+    deciding = capped(deciding_seeds(seeds, pairs, {arms[0], choice.best}, known))
+    caveats += [*choice.edges, *(deciding if len(arms) > 2 else []), *doubts_of(seeds, pairs)]
     if len(arms) > 2 and choice.best:
         caveats.append(
             f"The best of {len(arms)} settings was chosen on the seeds that are compared here, and a choice "
@@ -149,6 +181,10 @@ def compare(
         left_out=left_out,
         times=times,
         targets=table_of_targets(times, arms),
+        margin=margin,
+        plan=plan,
+        looks=tuple(looks or ()),
+        deciding=tuple(deciding),
         caveats=tuple(caveats),
     )
 
@@ -156,6 +192,20 @@ def compare(
 def against(comparison: Comparison, arm: str) -> pd.DataFrame:
     """Return the pairs that hold an arm, with it as the first: differences are the other arm's minus its."""
     return two_by_two.against(comparison.pairs, arm)
+
+
+def verdict_of(comparison: Comparison, pair: pd.Series, better: str = "{better} is better") -> str:
+    """Return the verdict on a pair in a few words, and `better` with the arm's name where one is."""
+    verdict, margin = str(pair["verdict"]), margin_of(comparison)
+    if pair["better"]:
+        return better.format(better=pair["better"]) + (f", by less than {margin}" if pair["within"] else "")
+    return f"no difference larger than {margin}" if verdict == SAME else verdict
+
+
+def margin_of(comparison: Comparison) -> str:
+    """Return the margin in words: "0.1 points"; nothing where there is none."""
+    metric, margin = comparison.metric, comparison.margin
+    return "" if margin is None else f"{margin * metric.factor:.3g}{metric.points}"
 
 
 def ranked(comparison: Comparison) -> list[str]:
@@ -172,6 +222,49 @@ def ranked(comparison: Comparison) -> list[str]:
         return list(rows.sort_values(["group", *comparison.numbers], kind="stable").index)
     means = arms[choice.metric.name]
     return list(means.sort_values(ascending=not choice.metric.more_is_better, kind="stable").index)
+
+
+def _parted(runs: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the runs that are compared, and those that are left out."""
+    chosen = runs["reason"] == ""
+    return runs[chosen].drop(columns="reason").astype({"seed": int}), runs[~chosen]
+
+
+def _margin(metric: names.Metric, margin: float | None, plan: Plan | None) -> float | None:
+    """Return the margin as values are stored: what is asked, or planned, or by default."""
+    if margin is not None:
+        return margin / metric.factor
+    if plan is not None and plan.margin is not None and metric.name == names.TEST_ACCURACY:
+        return plan.margin
+    return MARGIN / metric.factor if metric.unit == "%" else None
+
+
+def _at_last_look(
+    runs: pd.DataFrame, arms: Sequence[str], metric: names.Metric, margin: float | None, plan: Plan
+) -> tuple[list[Look], pd.DataFrame]:
+    """Return the looks that were due, and the runs, of which those beyond the last look are left out."""
+    used, left_out = _parted(runs)
+    planned = runs["seed"].isin(plan.seeds)
+    seeds = two_by_two.by_seed(
+        used[used["seed"].isin(plan.seeds)],
+        left_out[left_out["seed"].isin(plan.seeds)],
+        arms,
+        bool(metric.more_is_better),
+    )
+    differences = seeds.differences(*arms)
+    # What ends the sweep is the planned margin, on the metric that it was planned for.
+    ends = plan.margin if metric.name == names.TEST_ACCURACY else margin
+    looks = replay(differences, ends, seeds.lost(*arms).tolist())
+    reason = "its seed is not of the plan"
+    if looks:
+        n = looks[-1].n
+        last = seeds.values.index[np.flatnonzero(~np.isnan(differences))[n - 1]]
+        planned &= runs["seed"] <= last
+        reason = f"{BEYOND} at {n} seeds"
+        if not looks[-1].outcome:
+            reason += f"; the next is at {next(look for look in LOOKS if look > n)}"
+    beyond = ~planned & (runs["reason"] == "")
+    return looks, runs.assign(reason=runs["reason"].mask(beyond, reason))
 
 
 def _metric(name: str, used: pd.DataFrame, more_is_better: bool | None) -> names.Metric:

@@ -7,9 +7,10 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import pandas as pd
 
 from handwriting.compare.caveats import count, few, short
-from handwriting.compare.comparison import Comparison, ranked
+from handwriting.compare.comparison import Comparison, margin_of, ranked
 from handwriting.compare.question import differing
 from handwriting.tracking import Store, names
+from handwriting.tracking.plans import LOOKS
 
 LOCAL_UI = "http://127.0.0.1:5000"  # where `make ui` runs, if nothing else does
 
@@ -24,8 +25,10 @@ def facts_of(comparison: Comparison) -> dict[str, str]:
     digest = _values(runs, f"tags.{names.DATA}")
     found = {
         "network": _values(runs, "params.model"),
+        "precision": _values(runs, "params.precision"),
         "data": _values(_sources(runs), "source") + (f", SHA-256 {digest}" if digest else ""),
         "seeds": f"{few(_ranges(seeds), 20)} ({count(len(seeds), 'seed')})",
+        "plan": _plan(comparison),
         "runs": f"{len(runs)} compared, {len(comparison.left_out)} left out",
         "compared metric": _about(comparison.metric),
         "settings chosen by": _about(comparison.choice.metric) if len(comparison.arms) > 2 else "",
@@ -41,6 +44,18 @@ def facts_of(comparison: Comparison) -> dict[str, str]:
         "training": _duration(runs),
     }
     return {key: text for key, text in found.items() if text}
+
+
+def _plan(comparison: Comparison) -> str:
+    """Return how many seeds were planned, in words; of those that were not, nothing is known."""
+    plan = comparison.plan
+    if plan is None:
+        return ""
+    margin = f"; margin {margin_of(comparison)}" if margin_of(comparison) else ""
+    if not comparison.sequential:
+        return f"{count(len(plan.seeds), 'seed')}, fixed{margin}"
+    done = ", ".join(str(look.n) for look in comparison.looks) or "none yet"
+    return f"seeds until clear, at most {LOOKS[-1]}, with looks at {few(LOOKS, 9)} (done: {done}){margin}"
 
 
 def _sources(runs: pd.DataFrame) -> pd.DataFrame:

@@ -4,6 +4,7 @@
 thousands of runs, minutes (LOG.md). A database is read directly instead, and only a server through MLflow.
 """
 
+import math
 from dataclasses import dataclass
 
 import pandas as pd
@@ -12,6 +13,7 @@ from sqlalchemy import Connection, Select, column, create_engine, inspect, or_, 
 from handwriting.compare.caveats import few
 from handwriting.errors import UserError, nearest
 from handwriting.tracking import Store, names
+from handwriting.tracking.plans import Plan, plans_in
 
 # Of a run's tags, what a comparison looks at, and those of names.BETTER; at 10,000 runs the others take a
 # second.
@@ -25,11 +27,11 @@ NOTHING = "the store has no runs. Train some: make sweep, or make quick"
 # Of MLflow's tables, what is read; each has some of these columns.
 _COLUMNS = (
     "run_uuid", "name", "experiment_id", "status", "start_time", "lifecycle_stage", "artifact_uri",
-    "key", "value", "step", "is_nan",
+    "key", "value", "step", "timestamp", "is_nan",
 )  # fmt: skip
 _TABLES = {
     name: table(name, *map(column, _COLUMNS))
-    for name in ("experiments", "runs", "params", "tags", "latest_metrics", "metrics")
+    for name in ("experiments", "experiment_tags", "runs", "params", "tags", "latest_metrics", "metrics")
 }
 
 
@@ -44,12 +46,19 @@ class LoadedRuns:
             artifact_uri, experiment_id (text), params.* and tags.* (text; of the tags TAGS), metrics.* (the
             last value), and of its arm in the sweep place (from 0) and label, missing where none is stored.
         epochs: one row per run and epoch: run_id, epoch (from 0), PER_EPOCH, and all other metrics val_*.
+        plans: of the sweep, in the order in which they were made; none where none is stored.
     """
 
     experiment: str
     sweep: str
     runs: pd.DataFrame
     epochs: pd.DataFrame
+    plans: tuple[Plan, ...] = ()
+
+    @property
+    def plan(self) -> Plan | None:
+        """Return the plan that counts: the last one with looks, as they hold whatever was run beside them."""
+        return next((plan for plan in reversed(self.plans) if plan.looks), (*self.plans, None)[-1])
 
 
 def load_runs(store: Store, sweep: str | None = None, experiment: str | None = None) -> LoadedRuns:
@@ -72,6 +81,37 @@ def load_runs(store: Store, sweep: str | None = None, experiment: str | None = N
             return _from_database(connection, sweep, experiment)
     finally:
         engine.dispose()
+
+
+def earlier_looks(store: Store, experiment: str, title: str) -> list[int]:
+    """Return how many paired seeds earlier reports of a title were on, each number once, as they came.
+
+    Args:
+        store: where the reports are.
+        experiment: of the runs.
+        title: the report's name.
+    """
+    if store.uri.startswith("http"):
+        client = store.client
+        with store.errors():
+            reports = client.get_experiment_by_name(experiment + names.REPORTS)
+            runs = client.search_runs([reports.experiment_id]) if reports else []
+            own = [run.info.run_id for run in runs if run.data.tags.get(names.REPORT) == title]
+            points = [point for run_id in own for point in client.get_metric_history(run_id, names.PAIRS)]
+        values = [point.value for point in sorted(points, key=lambda point: point.timestamp)]
+    else:
+        metrics, tags = _TABLES["metrics"].c, _TABLES["tags"].c
+        titled = select(tags.run_uuid).where(tags.key == names.REPORT, tags.value == title)
+        pairs = select(metrics.value).where(
+            metrics.run_uuid.in_(titled), metrics.key == names.PAIRS, ~metrics.is_nan
+        )
+        engine = create_engine(store.uri)
+        try:
+            with engine.connect() as connection:
+                values = list(connection.execute(pairs.order_by(metrics.timestamp)).scalars())
+        finally:
+            engine.dispose()
+    return list(dict.fromkeys(int(value) for value in values if math.isfinite(value)))
 
 
 def _from_database(connection: Connection, sweep: str | None, experiment: str | None) -> LoadedRuns:
@@ -103,7 +143,12 @@ def _from_database(connection: Connection, sweep: str | None, experiment: str | 
         .where(metrics.run_uuid.in_(chosen), read, ~metrics.is_nan),
         connection,
     )  # fmt: skip
-    return LoadedRuns(experiment, sweep, _with_arms(found, sweep), _by_epoch(epochs))
+    own = _TABLES["experiment_tags"].c
+    plans = select(own.value).where(
+        own.experiment_id == int(found["experiment_id"].iloc[0]), own.key == names.plan_of(sweep)
+    )
+    planned = plans_in(connection.execute(plans).scalar() if sweep else None)
+    return LoadedRuns(experiment, sweep, _with_arms(found, sweep), _by_epoch(epochs), planned)
 
 
 def _wide(connection: Connection, kind: str, prefix: str, chosen: Select, sweep: str) -> pd.DataFrame:
@@ -142,7 +187,9 @@ def _from_server(store: Store, sweep: str | None, experiment: str | None) -> Loa
         for metric in client.get_metric_history(run_id, key)
     ]
     epochs = _by_epoch(pd.DataFrame(rows, columns=["run_id", "epoch", "key", "value"]))
-    return LoadedRuns(experiment, sweep, _with_arms(found, sweep), epochs)
+    tags = client.get_experiment(found["experiment_id"].iloc[0]).tags
+    planned = plans_in(tags.get(names.plan_of(sweep)) if sweep else None)
+    return LoadedRuns(experiment, sweep, _with_arms(found, sweep), epochs, planned)
 
 
 def _choose(runs: pd.DataFrame, sweep: str | None, experiment: str | None) -> tuple[str, str, pd.DataFrame]:

@@ -1,12 +1,13 @@
-"""Seeds that decide a comparison: far from all others, and the answer is another without them."""
+"""Seeds that decide a comparison: the answer is another without one of them."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 import numpy as np
 import pandas as pd
 
-from handwriting.compare.pairs import difference_of
-from handwriting.compare.statistics import PAIRS_NEEDED, RESOLUTION, intervals
+from handwriting.compare.caveats import few
+from handwriting.compare.pairs import BySeed, difference_of
+from handwriting.compare.statistics import LEVEL, PAIRS_NEEDED, RESOLUTION, intervals, sign_flip_p
 from handwriting.tracking import names
 
 # Iglewicz and Hoaglin 1993, How to Detect and Handle Outliers: beyond 3.5 standard deviations, as the median
@@ -15,30 +16,50 @@ _FAR, _DEVIATION = 3.5, 1.4826
 
 
 def deciding_seeds(
-    used: pd.DataFrame, pairs: pd.DataFrame, arms: Collection[str], metric: names.Metric
+    seeds: BySeed, pairs: pd.DataFrame, arms: Collection[str], metric: names.Metric
 ) -> list[str]:
     """Return a sentence for each seed that alone decides between one of `arms` and another.
 
-    Without it the mean has the other sign, or the interval holds 0 and did not, or did not and does.
+    Without it the mean has the other sign, or the interval holds 0 and did not, or did not and does, or p is
+    no longer below 0.05. Where no arm is better, only seeds far from all others are tried: near the edge,
+    there is always a seed without which it is crossed.
     """
-    values = used.pivot(index="seed", columns="arm", values="value")
     meant = pairs["first"].isin(arms) | pairs["second"].isin(arms)
     said = []
-    for _, pair in pairs[meant & (pairs["n"] >= PAIRS_NEEDED)].iterrows():
-        differences = values[pair["second"]].to_numpy() - values[pair["first"]].to_numpy()
+    for _, pair in pairs[meant & (pairs["n"] >= PAIRS_NEEDED) & (pairs["sd"] > 0)].iterrows():
+        differences = seeds.differences(pair["first"], pair["second"])
         paired = ~np.isnan(differences)
-        differences, seeds = differences[paired], values.index[paired]
-        for place in outlying(differences):
-            without = np.delete(differences, place)[:, np.newaxis]
-            mean, low, high = (float(column[0]) for column in intervals(without))
-            holds_0 = pair["low"] <= 0 <= pair["high"]
-            if mean * pair["difference"] < 0 or (low <= 0 <= high) != holds_0:
-                said.append(
-                    f"Seed {seeds[place]} decides: without it {difference_of(pair)} is "
-                    f"{_shown(metric, mean, low, high)}, not "
-                    f"{_shown(metric, pair['difference'], pair['low'], pair['high'])}"
-                )
+        paired_seeds = seeds.values.index[paired]
+        deciding = list(_deciding(differences[paired], pair))
+        if len(deciding) > 1 and pair["better"]:
+            named = few(paired_seeds[place] for place, *_ in deciding)
+            said.append(
+                f"{len(deciding)} of {pair['n']} seeds decide, {named}: without any one of them "
+                f"{pair['better']} would not be better in {difference_of(pair)}"
+            )
+            continue
+        for place, mean, low, high in deciding:
+            said.append(
+                f"Seed {paired_seeds[place]} decides: without it {difference_of(pair)} is "
+                f"{_shown(metric, mean, low, high)}, not "
+                f"{_shown(metric, pair['difference'], pair['low'], pair['high'])}"
+            )
     return said
+
+
+def _deciding(differences: np.ndarray, pair: pd.Series) -> Iterator[tuple[int, float, float, float]]:
+    """Yield the place of each seed that decides, with mean and interval without it."""
+    n = len(differences)
+    _, start, end = (float(column[0]) for column in intervals(differences[:, np.newaxis]))
+    widened = (pair["high"] - pair["low"]) / (end - start)  # to hold at all looks
+    holds_0 = pair["low"] <= 0 <= pair["high"]
+    for place in range(n) if pair["better"] else outlying(differences):
+        without = np.delete(differences, place)[:, np.newaxis]
+        mean, low, high = (float(column[0]) for column in intervals(without))
+        low, high = mean - widened * (mean - low), mean + widened * (high - mean)
+        p = sign_flip_p(np.rint(without / RESOLUTION))[0] if pair["better"] and n > PAIRS_NEEDED else 0.0
+        if mean * pair["difference"] < 0 or (low <= 0 <= high) != holds_0 or p >= LEVEL:
+            yield place, mean, low, high
 
 
 def outlying(differences: np.ndarray) -> list[int]:

@@ -92,6 +92,6 @@ def figures_of(comparison: Comparison) -> dict[str, float]:
     second = arms.index[1] if len(arms) == 2 else best
     pairs = against(comparison, comparison.baseline)
     for _, pair in pairs[pairs["second"] == second].iterrows():
-        found["pairs"] = pair["n"]
+        found[names.PAIRS] = pair["n"]
         found |= {key: pair[key] for key in ("difference", "low", "high")} | {"p": pair["p_holm"]}
     return {key: float(value) for key, value in found.items() if math.isfinite(value)}

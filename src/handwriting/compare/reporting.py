@@ -11,8 +11,9 @@ from handwriting.compare.asked import Asked, folder_of
 from handwriting.compare.caveats import count
 from handwriting.compare.comparison import Comparison, compare
 from handwriting.compare.files import write_files
-from handwriting.compare.load import load_runs
-from handwriting.compare.published import publish
+from handwriting.compare.load import LoadedRuns, earlier_looks, load_runs
+from handwriting.compare.published import figures_of, publish
+from handwriting.compare.statistics import PAIRS_NEEDED
 from handwriting.compare.tables import tables
 from handwriting.compare.wording import sentence
 from handwriting.tracking import Store, names
@@ -31,6 +32,7 @@ def report(
     where: Sequence[str] = (),
     targets: Sequence[float] = (),
     more_is_better: bool | None = None,
+    margin: float | None = None,
     caveats: Sequence[str] = (),
 ) -> Path:
     """Compare, print, write a page and figures, and store them; return the page's path.
@@ -42,18 +44,47 @@ def report(
         UserError: there is nothing to compare, or no such thing, or what differs is more than was asked; or
             the files cannot be written, and those of the report before stay.
     """
-    asked = Asked(by, metric, where, targets, more_is_better)
+    asked = Asked(by, metric, where, targets, more_is_better, margin)
     loaded = load_runs(store, sweep, experiment)
-    comparison = compare(loaded.runs, loaded.epochs, by, metric, where, targets, more_is_better)
-    comparison = replace(comparison, caveats=(*caveats, *comparison.caveats))
-    print_comparison(comparison)
+    comparison = compare(
+        loaded.runs, loaded.epochs, by, metric, where, targets, more_is_better, margin, loaded.plan
+    )
     name = asked.title(loaded.sweep or loaded.experiment)
+    planned = _about_plan(loaded, comparison, earlier_looks(store, loaded.experiment, name))
+    comparison = replace(comparison, caveats=(*caveats, *planned, *comparison.caveats))
+    print_comparison(comparison)
     folder = store.folder / "reports" / folder_of(name)
     with store.errors():  # imports MLflow, 3 s: the verdict is on the screen by now
         page = write_files(store, loaded, comparison, name, folder)
         publish(store, loaded, comparison, asked, folder)
     print(f"\npage: {page}\nruns side by side, with their curves: make ui")
     return page
+
+
+def _about_plan(loaded: LoadedRuns, comparison: Comparison, earlier: Sequence[int]) -> list[str]:
+    """Return a sentence where more than one look was taken, and no plan had them.
+
+    Args:
+        loaded: with the plans of the sweep.
+        comparison: what the runs say now.
+        earlier: the paired seeds of earlier reports on the same question.
+    """
+    if comparison.sequential:
+        if loaded.plans[0].looks:
+            return []
+        return [
+            "A fixed number of seeds was planned before the looks were: whoever saw its result had one look "
+            "more than the plan counts"
+        ]
+    pairs = int(figures_of(comparison).get(names.PAIRS, 0))
+    looks = [n for n in dict.fromkeys([*earlier, pairs]) if n >= PAIRS_NEEDED]
+    if len(looks) < 2:
+        return []
+    instead = ". seed=until_clear plans its looks" if len(comparison.arms) == 2 else ""
+    return [
+        f"p holds for one look, and this is number {len(looks)}, with {' and '.join(map(str, looks))} paired "
+        f"seeds: adding seeds until it says “better” will say so by chance{instead}"
+    ]
 
 
 def print_comparison(comparison: Comparison) -> None:

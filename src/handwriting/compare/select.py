@@ -17,10 +17,11 @@ from handwriting.tracking.labels import labels_of
 # Other test images make another quantity.
 _DATA = {f"tags.{names.DATA}": names.DATA, "params.data.limit_test": "data.limit_test"}
 # No settings: said where they differ (caveats.py), or they repeat another setting. The data are known by
-# their digest. `arms` and, of older runs, `data.targets` determine nothing.
+# their digest. `arms`, `margin` and, of older runs, `data.targets` determine nothing.
 _NOT_SETTINGS = {"seed", "force", "threads", "code", "data.path", "data.sha256", "data.targets", "arms"}
 _NOT_GROUPS = ("tracking.", "arms.", names.KERAS_OPTIMIZER)
 _STORED = ("place", "label")  # of its arm, by the sweep
+NO_NUMBER = "is missing or not a number"  # ends the reason of a finished run that is left out
 
 
 def select(
@@ -211,7 +212,7 @@ def _number(text: str) -> float:
 
 def _keep_newest_finished(runs: pd.DataFrame, metric: str) -> None:
     finished = runs["status"] == "FINISHED"
-    _leave_out(runs, finished & runs["value"].isna(), f"its {metric} is missing or not a number")
+    _leave_out(runs, finished & runs["value"].isna(), f"its {metric} {NO_NUMBER}")
     pair = pd.MultiIndex.from_frame(runs[["arm", "seed"]])
     usable = finished & (runs["reason"] == "")
     again = ~finished & pair.isin(pair[usable])

@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from handwriting.compare.comparison import Comparison, against, ranked
-from handwriting.compare.pairs import difference_of, verdict_of
+from handwriting.compare.comparison import Comparison, against, ranked, verdict_of
+from handwriting.compare.pairs import difference_of, p_of
 from handwriting.compare.statistics import PAIRS_NEEDED
 from handwriting.tracking import names
 
@@ -71,10 +71,10 @@ def _to_one(comparison: Comparison, arm: str, what: str) -> pd.DataFrame:
             rows.append([what, "", "", ""])
             continue
         pair = pairs.loc[other]
-        verdict = "worse" if pair["better"] == arm else "better" if pair["better"] else pair["verdict"]
+        verdict = verdict_of(comparison, pair, "worse" if pair["better"] == arm else "better")
         difference, interval = metric.change(pair["difference"]), interval_of(metric, pair)
         # Holm's correction does not count a pair that has too few seeds by itself.
-        p = f"{pair['p_holm']:.2g}" if pair["n"] >= PAIRS_NEEDED else "-"
+        p = p_of(pair["p_holm"]) if pair["n"] >= PAIRS_NEEDED else "-"
         rows.append([difference, interval, p, verdict])
     known = what.removeprefix("the ").partition(",")[0]
     columns = [f"\N{MINUS SIGN} {known}{_unit(metric)}", f"95 % interval ({known})", f"p, Holm ({known})"]
@@ -87,11 +87,11 @@ def _table_of_pairs(comparison: Comparison) -> pd.DataFrame:
         {
             "difference": difference_of(pair),
             f"mean{_unit(metric)}": metric.change(pair["difference"]),
-            "95 % interval": interval_of(metric, pair),
+            interval_name(comparison): interval_of(metric, pair),
             "pairs": pair["n"],
             "won, tied, lost": f"{pair['second_won']}, {pair['tied']}, {pair['first_won']}",
-            "p": f"{pair['p']:.2g}",
-            "verdict": verdict_of(pair),
+            "p": p_of(pair["p"]),
+            "verdict": verdict_of(comparison, pair),
         }
         for _, pair in comparison.pairs.iterrows()
     )
@@ -106,6 +106,11 @@ def mean_of(metric: names.Metric, arm: pd.Series) -> str:
 def interval_of(metric: names.Metric, pair: pd.Series) -> str:
     """Return a pair's interval: "+0.1 to +0.3", or "-" where there is none."""
     return "-" if np.isnan(pair["low"]) else f"{metric.change(pair['low'])} to {metric.change(pair['high'])}"
+
+
+def interval_name(comparison: Comparison) -> str:
+    """Return what an interval is: of one look, or of all that were planned."""
+    return "95 % interval" + (" at all looks" if comparison.sequential else "")
 
 
 def level(target: float) -> str:

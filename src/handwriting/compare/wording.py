@@ -5,17 +5,24 @@ import html
 import pandas as pd
 
 from handwriting.compare.caveats import count, few
-from handwriting.compare.comparison import Comparison, against
-from handwriting.compare.pairs import difference_of, verdict_of
-from handwriting.compare.statistics import PAIRS_NEEDED
-from handwriting.compare.tables import interval_of, mean_of, tables
+from handwriting.compare.comparison import Comparison, against, margin_of, verdict_of
+from handwriting.compare.pairs import difference_of, p_of
+from handwriting.compare.statistics import (
+    LARGEST_N,
+    NONE,
+    PAIRS_NEEDED,
+    SAME,
+    TOO_FEW,
+    sd_known_within,
+    seeds_to_find,
+)
+from handwriting.compare.tables import interval_name, interval_of, mean_of, tables
 from handwriting.tracking import names
-
-_TOO_FEW = "too few seeds to tell"
+from handwriting.tracking.plans import LOOKS
 
 
 def sentence(comparison: Comparison) -> str:
-    """Return the verdict in plain words, one sentence for two arms."""
+    """Return the verdict in plain words: what failed first, one sentence for two arms, what decides it."""
     arms, pairs = comparison.arms, comparison.pairs
     ready = arms.index[arms["n"] > 0]
     if len(ready) == 0:
@@ -29,7 +36,8 @@ def sentence(comparison: Comparison) -> str:
         return f"Nothing to compare: of {few(arms.index)} only {ready[0]} has a run that can be used."
     several = [*_about_best(comparison), *_about_others(comparison)]
     said = several if len(arms) > 2 else [_of_pair(comparison, pairs.iloc[0])]
-    return " ".join([*said, *_about_failed(arms)])
+    deciding = [f"{sentence}." for sentence in comparison.deciding] if len(arms) == 2 else []
+    return " ".join([*_about_failed(arms), *said, *deciding])
 
 
 def _about_best(comparison: Comparison) -> list[str]:
@@ -46,7 +54,7 @@ def _about_best(comparison: Comparison) -> list[str]:
             for group, arm in groups.items()
         ]
     pairs = against(comparison, choice.best)
-    if (pairs["verdict"] == _TOO_FEW).all():
+    if (pairs["verdict"] == TOO_FEW).all():
         needed = pairs["needed"].max()
         return [
             *said,
@@ -64,7 +72,7 @@ def _about_others(comparison: Comparison) -> list[str]:
     """Say what is known of the best against the others, the baseline apart, in the compared metric."""
     best = comparison.choice.best or comparison.baseline
     pairs = against(comparison, best)
-    if comparison.choice.best and (pairs["verdict"] == _TOO_FEW).all():
+    if comparison.choice.best and (pairs["verdict"] == TOO_FEW).all():
         return []  # it is said of the best
     ready = comparison.arms.index[comparison.arms["n"] > 0]
     pairs = pairs[(pairs["second"] != comparison.baseline) & pairs["second"].isin(ready)]
@@ -72,8 +80,9 @@ def _about_others(comparison: Comparison) -> list[str]:
     kinds = {
         f"{best} is better in {comparison.metric.name} than": better == best,
         f"Better in {comparison.metric.name} than {best}:": (better != "") & (better != best),
-        f"No difference shown between {best} and": pairs["verdict"] == "no difference shown",
-        f"Too few seeds to tell {best} from": pairs["verdict"] == _TOO_FEW,
+        f"No difference larger than {margin_of(comparison)} between {best} and": pairs["verdict"] == SAME,
+        f"No difference shown between {best} and": pairs["verdict"] == NONE,
+        f"Too few seeds to tell {best} from": pairs["verdict"] == TOO_FEW,
     }
     named = {
         words: few(pairs.loc[which, "second"], sep="; ") for words, which in kinds.items() if which.any()
@@ -101,17 +110,51 @@ def _about_failed(arms: pd.DataFrame) -> list[str]:
 def _of_pair(comparison: Comparison, row: pd.Series) -> str:
     first, second, metric = row["first"], row["second"], comparison.metric
     title = f"{first} against {second} in {metric.name}"
-    if row["verdict"] == _TOO_FEW:
+    if row["verdict"] == TOO_FEW and not comparison.looks:
         return (
-            f"{title}: {_TOO_FEW} ({count(row['n'], 'paired seed')}; fewer than {row['needed']} "
+            f"{title}: {TOO_FEW} ({count(row['n'], 'paired seed')}; fewer than {row['needed']} "
             f"cannot show a difference). Run it with seed=range({row['needed']}) or more."
         )
-    p = f"{row['p_holm']:.2g} after Holm's correction" if len(comparison.pairs) > 1 else f"{row['p']:.2g}"
+    verdict = verdict_of(comparison, row)
+    if row["verdict"] == TOO_FEW:
+        verdict = f"not clear yet, and the next look is at {row['needed']} seeds"
+    p = p_of(row["p_holm"]) + (" after Holm's correction" if len(comparison.pairs) > 1 else "")
     ties = f", {row['tied']} tied" if row["tied"] else ""
     return (
-        f"{title}: {verdict_of(row)} ({difference_of(row)} is {metric.change(row['difference'])}"
-        f"{metric.points}, 95 % interval {interval_of(metric, row)}, {count(row['n'], 'paired seed')}, "
-        f"{second} ahead in {row['second_won']}{ties}, p = {p})."
+        f"{title}: {verdict} ({difference_of(row)} is {metric.change(row['difference'])}"
+        f"{metric.points}, {interval_name(comparison)} {interval_of(metric, row)}, "
+        f"{count(row['n'], 'paired seed')}, {second} ahead in {row['second_won']}{ties}, p = {p})."
+        f"{_seeds_for_margin(comparison, row)}"
+    )
+
+
+def _seeds_for_margin(comparison: Comparison, row: pd.Series) -> str:
+    """Return how many seeds would find a difference of the margin, where none is shown and none ruled out."""
+    if row["verdict"] != NONE or not comparison.margin or len(comparison.pairs) > 1 or row["lost"]:
+        return ""
+    low, high = sd_known_within(row["n"])
+    fewest, about, most = (
+        seeds_to_find(comparison.margin, row["sd"] * factor) for factor in (low, 1.0, high)
+    )
+    if about > LARGEST_N:
+        return f" To find a difference of {margin_of(comparison)} would take more than {LARGEST_N:,} seeds."
+    return (
+        f" To find a difference of {margin_of(comparison)}, in four sweeps of five, would take about "
+        f"{about:,} seeds ({fewest:,} to {f'{most:,}' if most <= LARGEST_N else f'more than {LARGEST_N:,}'}: "
+        f"{count(row['n'], 'pair')} tell the spread within a factor of {low:.2f} to {high:.2f} only)."
+    )
+
+
+def look_line(comparison: Comparison) -> str:
+    """Return what the last look says, in one line, and what comes next."""
+    row, metric, look = comparison.pairs.iloc[0], comparison.metric, comparison.looks[-1]
+    if look.outcome:
+        following = f"{verdict_of(comparison, row)}, no more seeds"
+    else:
+        following = f"not clear, the next look is at {row['needed']} seeds"
+    return (
+        f"look at {look.n} seeds: {difference_of(row)} is {metric.change(look.difference)}{metric.points}, "
+        f"{interval_name(comparison)} {interval_of(metric, row)}, p = {p_of(look.p)}: {following}"
     )
 
 
@@ -124,10 +167,22 @@ def method(comparison: Comparison) -> str:
     # With these, arms see other examples, or the same in another order.
     others = any(key.partition(".")[0] in ("start", "data") for key in comparison.keys)
     same = "" if others else ": with one seed, all arms see the same examples in the same order"
+    margin = margin_of(comparison)
+    if comparison.sequential:
+        looks = ", ".join(str(look) for look in LOOKS[:-1])
+        within = f" “No difference larger than {margin}” is said where it lies within that." if margin else ""
+        return (
+            f"Paired by seed{same}. Seeds until clear, planned before the first run: looks at {looks} and "
+            f"{LOOKS[-1]} seeds, each spending one per cent. The interval is Student's, widened to hold at "
+            f"all looks.{within} p: two-sided sign-flip test, which also counts the flips that would have "
+            "stopped earlier. “Better” is said where the interval leaves out 0 and p ≤ 0.05."
+        )
+    level = "the 90 % interval" if not several else f"the interval at 1 − 0.1 / {len(comparison.pairs)}"
+    within = f" “No difference larger than {margin}” is said where {level} lies within it." if margin else ""
     return (
         f"{chosen if several else ''}Paired by seed{same}. Interval: "
         f"Student's t on the differences. p: two-sided sign-flip test{correction}. “Better” is said where "
-        f"the interval leaves out 0 and p < 0.05, and never below {PAIRS_NEEDED} pairs."
+        f"the interval leaves out 0 and p < 0.05, and never below {PAIRS_NEEDED} pairs.{within}"
     )
 
 

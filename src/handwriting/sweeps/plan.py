@@ -11,6 +11,7 @@ from handwriting.config import OPEN_GROUPS, check_config, flatten
 from handwriting.data import dataset_digest
 from handwriting.errors import UserError
 from handwriting.kinds import own_values
+from handwriting.precision import check_precision
 from handwriting.sweeps.arms import Asked, Member, product_labels, reaching
 from handwriting.tracking import Store, names
 from handwriting.tracking.identity import Identity, digest, identify
@@ -77,7 +78,8 @@ def plan_jobs(asked: Sequence[Asked], compose: Compose) -> tuple[list[Job], list
     for number, planned in enumerate(jobs):
         first.setdefault(planned.arm, number)
     members = [_members(configs[number], notes[number]) for number in first.values()]
-    return jobs, list(reaching([asked[number] for number in first.values()], members))
+    asks = {check_precision(cfg.precision) for cfg in configs} - {""}
+    return jobs, [*asks, *reaching([asked[number] for number in first.values()], members)]
 
 
 def _check_named(arms: Sequence[str], identities: Sequence[Identity]) -> None:

@@ -8,9 +8,10 @@ the failure of the job that it had, a new worker takes its place, and the others
 import logging
 import multiprocessing
 import signal
+import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
@@ -21,7 +22,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from handwriting import terminal
 from handwriting.config import cores
 from handwriting.sweeps.progress import Epoch, Progress
-from handwriting.sweeps.screen import Lines, screen_of
+from handwriting.sweeps.screen import screen_of
 from handwriting.sweeps.worker import Setting, do_jobs, failed
 from handwriting.tracking.signals import ENDINGS
 
@@ -31,62 +32,82 @@ MEMORY_OF_A_JOB = 2e9  # bytes; LOG.md has the measurement
 PATIENCE = 30  # s that a worker has to end its run in order when the sweep is ended
 
 
-def run_jobs(
-    setting: Setting, jobs: Sequence[Sequence[str]], first_number: int, at_once: int | None
-) -> list[JobReturn]:
-    """Run all jobs; return what each returned or raised, or that its worker died.
+class Pool:
+    """Worker processes that live from one batch of jobs to the next.
 
     Args:
-        setting: what they have in common.
-        jobs: the overrides of each.
-        first_number: Hydra's number of the first job.
+        setting: what all jobs have in common.
         at_once: how many at a time; None for one for each core, as far as memory allows.
     """
-    at_once = min(at_once or jobs_that_fit(), len(jobs))
-    log.info("%d jobs, %d at a time", len(jobs), at_once)
-    waiting = deque(enumerate(jobs))
-    returned: dict[int, JobReturn] = {}
-    workers: list[Worker] = []
-    progress = Progress(len(jobs), at_once)
-    screen = screen_of(progress)
-    with ExitStack() as after:
-        after.callback(screen.stop)
-        after.callback(end, workers, screen)
-        screen.start()
-        while len(returned) < len(jobs):
-            while waiting and len(workers) < at_once:
-                with _endings_blocked():
-                    workers.append(Worker(setting, screen.pipes))
-            for worker in workers:
-                if worker.job is None and waiting:
-                    index, overrides = waiting.popleft()
-                    progress.begin(index, overrides)
-                    worker.give(index, first_number + index, overrides)
+
+    def __init__(self, setting: Setting, at_once: int | None):
+        self.setting, self.at_once = setting, at_once
+        self.workers: list[Worker] = []
+
+    def run(self, jobs: Sequence[Sequence[str]], first_number: int) -> list[JobReturn]:
+        """Run all jobs; return what each returned or raised, or that its worker died.
+
+        Args:
+            jobs: the overrides of each.
+            first_number: Hydra's number of the first job.
+        """
+        at_once = min(self.at_once or jobs_that_fit(len(self.workers)), len(jobs))
+        log.info("%d jobs, %d at a time", len(jobs), at_once)
+        waiting = deque(enumerate(jobs))
+        returned: dict[int, JobReturn] = {}
+        workers = self.workers = [worker for worker in self.workers if worker.process.is_alive()]
+        progress = Progress(len(jobs), at_once)
+        screen = screen_of(progress)
+        with ExitStack() as after:
+            after.callback(screen.stop)
+            ending = after.enter_context(ExitStack())
+            ending.callback(end, workers, screen.say)
+            screen.start()
+            while len(returned) < len(jobs):
+                while waiting and len(workers) < at_once:
+                    with _endings_blocked():
+                        workers.append(Worker(self.setting, screen.pipes))
+                for worker in workers:
+                    if worker.job is None and waiting:
+                        index, overrides = waiting.popleft()
+                        progress.begin(index, overrides)
+                        worker.give(index, first_number + index, overrides)
+                screen.draw()
+                busy = {worker.connection: worker for worker in workers if worker.job is not None}
+                pipes = [
+                    worker.printed.number for worker in workers if worker.printed and worker.printed.open
+                ]
+                ready = wait([*busy, *pipes], screen.wakes)
+                show_printed(workers, screen.say)
+                for worker in [worker for connection, worker in busy.items() if connection in ready]:
+                    job = worker.job
+                    assert job is not None
+                    told = worker.take(jobs[job])
+                    if isinstance(told, Epoch):
+                        progress.epoch(job, told)
+                        continue
+                    returned[job] = told
+                    progress.end(job, failed=told.status == JobStatus.FAILED)
+                    if not worker.process.is_alive():
+                        workers.remove(worker)
             screen.draw()
-            busy = {worker.connection: worker for worker in workers if worker.job is not None}
-            pipes = [worker.printed.number for worker in workers if worker.printed and worker.printed.open]
-            ready = wait([*busy, *pipes], screen.wakes)
-            show_printed(workers, screen)
-            for worker in [worker for connection, worker in busy.items() if connection in ready]:
-                job = worker.job
-                assert job is not None
-                told = worker.take(jobs[job])
-                if isinstance(told, Epoch):
-                    progress.epoch(job, told)
-                    continue
-                returned[job] = told
-                progress.end(job, failed=told.status == JobStatus.FAILED)
-                if not worker.process.is_alive():
-                    workers.remove(worker)
-        screen.draw()
-    return [returned[index] for index in range(len(jobs))]
+            ending.pop_all()  # they live on
+        return [returned[index] for index in range(len(jobs))]
+
+    def close(self) -> None:
+        """End the workers."""
+        end(self.workers, lambda lines: sys.stderr.writelines(f"{line}\n" for line in lines))
+        self.workers = []
 
 
-def show_printed(workers: Sequence["Worker"], screen: Lines) -> None:
+Say = Callable[[Sequence[str]], None]
+
+
+def show_printed(workers: Sequence["Worker"], say: Say) -> None:
     """Show what workers have printed into their pipes."""
     for worker in workers:
         if worker.printed:
-            screen.say(worker.printed.lines())
+            say(worker.printed.lines())
 
 
 @contextmanager
@@ -144,7 +165,7 @@ class Worker:
             return failed(overrides, f"the job's process was ended {how}; the same command goes on with it")
 
 
-def end(workers: Sequence[Worker], screen: Lines) -> None:
+def end(workers: Sequence[Worker], say: Say) -> None:
     """End workers: an idle one at once, one at work when its run is marked KILLED.
 
     By a signal, the idle ones too: to end by themselves takes TensorFlow seconds.
@@ -159,12 +180,12 @@ def end(workers: Sequence[Worker], screen: Lines) -> None:
     ):
         # Not only at their end: one that finds its pipe full would wait.
         wait([process.sentinel for process in alive], 0.1)
-        show_printed(workers, screen)
+        show_printed(workers, say)
     for process in alive:
         process.kill()
-    show_printed(workers, screen)
+    show_printed(workers, say)
 
 
-def jobs_that_fit() -> int:
-    """Return one job for each core, or fewer where the free memory is less than they need."""
-    return max(1, min(cores(), int(psutil.virtual_memory().available / MEMORY_OF_A_JOB)))
+def jobs_that_fit(there: int = 0) -> int:
+    """Return one job for each core, or fewer where memory is short; so many workers are `there` already."""
+    return max(1, there, min(cores(), there + int(psutil.virtual_memory().available / MEMORY_OF_A_JOB)))

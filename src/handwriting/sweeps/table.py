@@ -27,9 +27,7 @@ def print_table(
         jobs: the label of each job's arm and its seed, by fingerprint.
         seconds: how long the sweep took.
     """
-    runs = runs_of_sweep(experiment_id, sweep)
-    live = {run.info.run_id for run in runs if store.is_live(run)}
-    table = table_of_jobs(jobs, runs, live)
+    table = table_of_jobs(jobs, *runs_of(store, experiment_id, sweep))
     print(f"\nsweep {sweep}: {len(table)} jobs in {seconds / 60:.1f} min\n")
     print(shown(table))
     if (table["status"] == "INTERRUPTED").any():
@@ -53,6 +51,12 @@ def shown(table: pd.DataFrame) -> str:
             more = f" and {len(jobs) - 1} more" if len(jobs) > 1 else ""
             text += f"\n{jobs['arm'].iloc[0]} seed {jobs['seed'].iloc[0]}{more}: {failure}"
     return text
+
+
+def runs_of(store: Store, experiment_id: str, sweep: str) -> tuple[list[Run], set[str]]:
+    """Return the runs that carry a sweep's tag, newest first, and the ids of those that are live."""
+    runs = runs_of_sweep(experiment_id, sweep)
+    return runs, {run.info.run_id for run in runs if store.is_live(run)}
 
 
 def runs_of_sweep(experiment_id: str, sweep: str) -> list[Run]:

@@ -60,7 +60,7 @@ def identify(cfg: DictConfig, data_sha256: str) -> Identity:
     """
     setting = flatten(cfg)
     for key in [*setting]:
-        if key in ("data.path", "force") or key.startswith(("tracking.", "arms")):
+        if key in ("data.path", "force") or key.startswith(("tracking.", "arms", "margin")):
             del setting[key]
     setting |= {
         names.DATA: data_sha256,

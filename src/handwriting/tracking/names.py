@@ -21,11 +21,14 @@ LEARNED = "callbacks.learned"  # the state of a user's callbacks that changes; n
 NOT_KEPT = "callbacks.not_kept"  # the part of it that was lost when the run was gone on with
 HOST, CPU, THREADS, ONEDNN, COMMAND = "host", "cpu", "threads", "onednn", "command"
 LIBRARIES = ("tensorflow", "keras", "numpy")
+PRECISION = "precision"  # Keras's policy: float32, mixed_bfloat16 or mixed_float16
 BETTER = "better."  # begins the tag that says whether "more" or "less" is better of a metric of the user's
 # What, besides the settings, decides a result's last bits or its seconds.
 COMPUTING = (CODE, COMMIT, *LIBRARIES, CPU, ONEDNN, THREADS)
 # Tags of a report, and of an experiment.
 REPORT, VERDICT = "report", "verdict"
+PLAN_OF = "plan."  # begins the tag of an experiment that has one of its sweeps' plans: `plan_of`
+PAIRS = "pairs"  # metric of a report: the paired seeds that it is on
 REPORTS = "-reports"  # ends the name of an experiment that holds reports, no training runs
 LONGEST_TAG = 5000  # letters that MLflow takes
 # MLflow's own.
@@ -61,6 +64,11 @@ def arm_of(sweep: str) -> str:
     The digest alone stands for the sweep: MLflow takes few characters in a key.
     """
     return ARM_OF + sweep.rpartition("-")[2]
+
+
+def plan_of(sweep: str) -> str:
+    """Return the key of an experiment's tag that has a sweep's plan, see `plans.py`."""
+    return PLAN_OF + sweep.rpartition("-")[2]
 
 
 def base(metric: str) -> str:

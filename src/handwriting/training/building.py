@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from handwriting.config import parts
 from handwriting.data import Dataset
 from handwriting.errors import UserError
+from handwriting.precision import FLOAT32
 from handwriting.targets import why
 from handwriting.tracking import names
 from handwriting.training.batches import input_shape
@@ -41,7 +42,7 @@ class Built:
 
 
 def build(cfg: DictConfig, dataset: Dataset) -> Built:
-    """Build all that the config names. The same seed gives the same weights, whatever the optimizer.
+    """Build all that the config names. One seed gives the same weights, whatever optimizer and precision.
 
     A schedule is as long as all of the run's steps.
 
@@ -51,9 +52,11 @@ def build(cfg: DictConfig, dataset: Dataset) -> Built:
     """
     keras.backend.clear_session()
     keras.utils.set_random_seed(cfg.seed)
+    keras.config.set_dtype_policy(cfg.precision)
     named = dict(parts(cfg))
     shape = input_shape(dataset.image_shape)
     model = _made("model", named["model"], input_shape=shape, classes=len(dataset.classes))
+    _last_layer(model).dtype_policy = FLOAT32  # in less, probabilities and the loss would lose digits
     steps = cfg.epochs * -(-len(dataset.train) // cfg.batch_size)
     rate = _made("schedule", named["schedule"], peak=cfg.optimizer.learning_rate, steps=steps)
     optimizer = _made("optimizer", named["optimizer"], learning_rate=rate)
@@ -149,6 +152,12 @@ def _made(key: str, part: Mapping[str, Any], **more: Any) -> Any:
         else:
             said = "does not take these values"
         raise UserError(f"{key}: {target} {said}: {reason}") from error
+
+
+def _last_layer(model: keras.Layer) -> keras.Layer:
+    while isinstance(model, keras.Model) and model.layers:
+        model = model.layers[-1]
+    return model
 
 
 def _checked(key: str, made: Any, kind: type) -> Any:

@@ -15,7 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 from handwriting.config import TrackingConfig, cores, flatten
 from handwriting.data import Dataset
 from handwriting.drawing import COLORS, mistakes
-from handwriting.errors import redact
+from handwriting.errors import UserError, redact
+from handwriting.precision import FLOAT16, NO_GPU
 from handwriting.tracking import names
 from handwriting.tracking.identity import digest
 from handwriting.tracking.model import load_model
@@ -48,6 +49,9 @@ def train_run(
         found: the right to the run.
         start: the id of the run whose weights this one starts from; empty for random ones.
     """
+    if cfg.precision == FLOAT16 and not tf.config.list_physical_devices("GPU"):
+        raise UserError(NO_GPU)  # to TensorFlow; that the machine has one is checked before
+
     # The model, from its seed or from another run's weights.
     threads = set_threads(cfg.threads)
     built = build(cfg, dataset)
@@ -66,6 +70,7 @@ def train_run(
         names.INITIAL_WEIGHTS: weights_digest(model),
         names.COMMAND: command_line(),
         names.THREADS: str(threads),
+        names.PRECISION: cfg.precision,
         names.ONEDNN: os.environ["TF_ENABLE_ONEDNN_OPTS"],
         names.COMMIT: git.commit,
         names.DIRTY: git.dirty,
@@ -196,10 +201,10 @@ def log_setting(run: Run, cfg: DictConfig, choices: Mapping[str, str], model: ke
     setting = {
         key: value
         for key, value in flatten(cfg).items()
-        if not key.startswith(("tracking.sweep", "tracking.arm", "tracking.label", "arms"))
+        if not key.startswith(("tracking.sweep", "tracking.arm", "tracking.label", "arms", "margin"))
     }
     resolved = {names.KERAS_OPTIMIZER + key: value for key, value in model.optimizer.get_config().items()}
-    run.log_params({**setting, **choices, **resolved})
+    run.log_params({**choices, **setting, **resolved})  # precision is a choice and a setting
     run.log_text(redact(OmegaConf.to_yaml(cfg, resolve=True)), "config.yaml")
     lines: list[str] = []
     model.summary(print_fn=lambda line, **_: lines.append(line), line_length=100)

@@ -9,10 +9,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from handwriting.compare.comparison import Comparison, against
+from handwriting.compare.comparison import Comparison, against, verdict_of
 from handwriting.compare.figures import style
 from handwriting.compare.figures.style import LINE, WIDTH, Look, drawing_style
-from handwriting.compare.pairs import difference_of, verdict_of
+from handwriting.compare.pairs import difference_of
+from handwriting.compare.tables import interval_name
 from handwriting.drawing import COLORS, GREY, INK, new_figure
 from handwriting.tracking import names
 
@@ -115,7 +116,10 @@ def differences(comparison: Comparison) -> Figure:
     metric, several = comparison.metric, len(comparison.arms) > 2
     pairs = drawn_pairs(comparison)
     labels = list(pairs.index) if several else [difference_of(pair) for _, pair in pairs.iterrows()]
-    verdicts = [_verdict(pair) if several else verdict_of(pair) for _, pair in pairs.iterrows()]
+    verdicts = [
+        _verdict(comparison, pair) if several else verdict_of(comparison, pair)
+        for _, pair in pairs.iterrows()
+    ]
     figure, (axes,), places = _rows(labels, 34, verdicts, 1)
     values = style.points(comparison, metric)
     axes.axvline(0, color=INK, lw=0.8)
@@ -133,18 +137,16 @@ def differences(comparison: Comparison) -> Figure:
     axes.set_xlabel(fill(", ".join(filter(None, [what, unit])), 70))
     style.say(
         figure,
-        "circles: seeds; diamond and line: their mean and its 95 % interval",
+        f"circles: seeds; diamond and line: their mean and its {interval_name(comparison)}",
         "arrows: differences out of view" if far.any() else "",
         style.left_out(comparison),
     )
     return figure
 
 
-def _verdict(pair: pd.Series) -> str:
+def _verdict(comparison: Comparison, pair: pd.Series) -> str:
     """Return the verdict on a pair as said of its second arm, which the row is named after."""
-    if not pair["better"]:
-        return str(pair["verdict"])
-    return "better" if pair["better"] == pair["second"] else "worse"
+    return verdict_of(comparison, pair, "better" if pair["better"] == pair["second"] else "worse")
 
 
 def _rows(
