@@ -5,7 +5,6 @@ SHELL := bash
 PYTHON ?= python3
 SEEDS ?= 1
 SEED = seed=$(if $(filter until_clear,$(SEEDS)),until_clear,range($(SEEDS)))
-N ?= 30
 RUN := .venv/bin/python -m
 AT_ONCE = $(if $(JOBS),hydra.launcher.jobs=$(JOBS))
 COMPUTE = $(if $(PRECISION),precision=$(PRECISION))
@@ -15,16 +14,16 @@ ELSEWHERE := $(shell test "$$(cat .venv/ready 2>/dev/null)" = "$$(pwd -P)" || ec
 
 # $(call number,NAME,GOALS): of the GOALS that take NAME, none begins with a NAME that is no number.
 number = $(if $(filter $(2),$(MAKECMDGOALS)),$(if $(shell [[ '$($(1))' =~ ^([1-9][0-9]*)?$$ ]] && echo yes),, \
-	$(error $(1) must be a whole number, 1 or more. Received: $($(1)))))
+	$(error $(1) must be $(if $(filter SEEDS,$(1)),until_clear or )a whole number, 1 or more. Received: $($(1)))))
 $(if $(filter until_clear,$(SEEDS)),,$(call number,SEEDS,sweep notebook-protocol))
 $(call number,JOBS,sweep quick notebook-protocol)
-$(call number,N,soak)
+$(call number,N,soak simulate)
 $(call number,MINUTES,soak)
 $(call number,PORT,ui)
 # $(call quietly,COMMAND): show what it says only where it fails.
 quietly = @said=$$($(1) 2>&1) || { echo "$$said" >&2; exit 1; }
 
-.PHONY: help setup sweep quick notebook-protocol report analysis lab ui orphans test soak bench lint lock clean
+.PHONY: help setup sweep quick notebook-protocol report analysis lab ui orphans test soak simulate bench lint lock clean
 
 help: ## say what there is
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 26
@@ -79,9 +78,12 @@ test: .venv/ready ## run the tests
 	$(RUN) pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 soak: .venv/ready ## kill N sweeps, or for MINUTES, at random moments and compare them with an undisturbed one
-	.venv/bin/python tests/soak.py $(if $(MINUTES),--minutes $(MINUTES),--sweeps $(N))
+	.venv/bin/python tests/soak.py $(if $(MINUTES),--minutes $(MINUTES),--sweeps $(or $(N),30))
 
-bench: .venv/ready ## what training, tracking and reporting cost here, in a quarter of an hour
+simulate: .venv/ready ## how often the verdict is wrong, and how many seeds it takes, in N simulated sweeps
+	.venv/bin/python tests/simulate.py $(if $(N),--sweeps $(N))
+
+bench: .venv/ready ## what training, tracking and reporting cost here, in twenty minutes
 	$(RUN) handwriting.bench
 
 lint: .venv/ready ## check style, types and the direction of imports

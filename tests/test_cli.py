@@ -77,6 +77,11 @@ MISTAKES = {
     "data=null": r"a group takes the name of a member: GROUP=MEMBER",
     # types and grammar
     "epochs=1.5": r"epochs must be a whole number, at least 1\. Received: 1\.5$",
+    "seed=until_clear": r"seed=until_clear: a sweep adds seeds until it is clear\. Add -m$",
+    "-m seed=until_clear": r"seed=until_clear compares two arms, and there is one\. Give a key two values",
+    "-m seed=until_clar epochs=1,2": r"seed must be a whole number from 0 to \d+, or a sweep's until_clear\.",
+    "margin=0": r"margin must be a number > 0, in points of test accuracy\. Received: 0\.0$",
+    "precision=bf16": r"precision=bf16: there is no such file in conf/precision\. There are: float32, mi",
     "seed=0-2": r"seed must be a whole .*\. Received: 0-2\. For a sweep: -m 'seed=range\(3\)'$",
     "seed 3": r"seed: not in Hydra's grammar: a setting is KEY=VALUE, without spaces around the =$",
     "~epochs": r"epochs has no value\. Give one: epochs=VALUE",

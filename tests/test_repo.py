@@ -104,7 +104,7 @@ def test_setting_up_is_one_line_and_all_that_was_said_where_it_fails(tmp_path: P
 @pytest.mark.parametrize(
     "words",
     ["sweep SEEDS=abc", "sweep SEEDS=0", "notebook-protocol SEEDS=0-2", "quick JOBS=x", "soak N=-1",
-     "soak MINUTES=1.5", "ui PORT=http"],
+     "simulate N=few", "soak MINUTES=1.5", "ui PORT=http"],
 )  # fmt: skip
 def test_a_number_that_is_none_is_refused_in_one_line_before_anything_is_built(
     words: str, tmp_path: Path
@@ -115,7 +115,8 @@ def test_a_number_that_is_none_is_refused_in_one_line_before_anything_is_built(
     name, value = words.split()[1].split("=")
     assert done.returncode != 0
     assert done.stdout == ""
-    said = rf"Makefile:\d+: \*\*\* {name} must be a whole number, 1 or more\. Received: {value}\.  Stop\.\n"
+    right = ("until_clear or " if name == "SEEDS" else "") + "a whole number, 1 or more"
+    said = rf"Makefile:\d+: \*\*\* {name} must be {right}\. Received: {value}\.  Stop\.\n"
     assert re.fullmatch(said, done.stderr)
     assert [path.name for path in tmp_path.iterdir()] == ["Makefile"]
 

@@ -30,8 +30,19 @@ def test_ratios_are_taken_within_a_round(monkeypatch: pytest.MonkeyPatch) -> Non
     """Each round is twice as slow as the one before: within each, ours takes half as long."""
     seconds = pd.DataFrame({"notebook": [4.0, 8.0, 16.0], "ours": [2.0, 4.0, 8.0]})
     seconds = seconds.assign(autolog=3.0, pytorch=3.0, untracked=1.0, matmul=1.0)
-    monkeypatch.setattr(measurements, "time_in_turn", lambda settings, rounds: seconds)
+    lower = 0.5 * seconds.drop(columns="pytorch").add_suffix(measurements.LOWER)
+    monkeypatch.setattr(measurements, "in_bfloat16", lambda: True)
+    monkeypatch.setattr(
+        measurements, "time_in_turn", lambda settings, rounds: pd.concat([seconds, lower], axis=1)
+    )
     found = measurements.epochs(100, 3)
+    ratios = found[(found["unit"] == "ratio") & found["part"].str.endswith("adam")].set_index("what")[
+        "median"
+    ]
+    assert ratios["notebook ÷ ours, bfloat16"] == 4.0, "plain Keras in float32 by ours in bfloat16"
+    assert ratios["notebook, bfloat16 ÷ ours, bfloat16"] == 2.0
+    shares = found[found["unit"] == measurements.SHARE].set_index("what")["median"]
+    assert shares["untracked, bfloat16"].iloc[0] == shares["untracked"].iloc[0], "each of its own product"
     compared = found[(found["what"] == "notebook ÷ ours") & found["part"].str.endswith("adam")]
     assert compared.to_dict("records") == [
         {
@@ -39,6 +50,32 @@ def test_ratios_are_taken_within_a_round(monkeypatch: pytest.MonkeyPatch) -> Non
             "minimum": 2.0, "maximum": 2.0, "unit": "ratio",
         }
     ]  # fmt: skip
+
+
+def test_a_verdict_takes_the_user_one_run_after_the_other_and_a_sweep_a_job_a_core(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Epochs of 550 images: the notebook has a hundred times as many, 10 epochs, and here six seeds."""
+    asked: dict[str, list[Setting]] = {}
+
+    def timed(settings: dict[str, list[Setting]], rounds: int) -> pd.DataFrame:
+        asked.update(settings)
+        return pd.DataFrame({"autolog, rmsprop": [1.0], "autolog, adam": [2.0], "ours": [2.0],
+                             "ours, bfloat16": [1.0]})  # fmt: skip
+
+    monkeypatch.setattr(measurements, "in_bfloat16", lambda: True)
+    monkeypatch.setattr(measurements, "cores", lambda: 4)
+    monkeypatch.setattr(measurements, "time_in_turn", timed)
+    monkeypatch.setattr(measurements, "SIMULATED", 3)
+    found = measurements.verdict(550, 1).set_index("what")["median"]
+    assert found["autolog"] == 6 * 10 * 100 * (1 + 2) / 60
+    assert found["ours"] == 12 / 4 * 10 * 100 * 2 / 60
+    assert (found["autolog ÷ ours"], found["autolog ÷ ours, bfloat16"]) == (3.0, 6.0)
+    assert [(job.optimizer, job.threads) for job in asked["ours"]] == [("rmsprop", 1), ("adam", 1)] * 2
+    assert {job.precision for job in asked["ours, bfloat16"]} == {"mixed_bfloat16"}
+    assert (
+        found["a difference of 2.75 standard deviations"] < 8 < found["a difference of 0 standard deviations"]
+    )
 
 
 def test_the_share_of_tracking_is_that_of_a_run_of_ten_epochs() -> None:

@@ -31,8 +31,9 @@ def test_two_arms_are_paired_by_seed_and_agree_with_scipy() -> None:
     (caveat,) = result.caveats
     assert caveat.startswith("0 of 7 runs failed")
     assert sentence(result) == (
-        "rmsprop against adam in test_accuracy: adam is better, by less than 0.1 points (adam \N{MINUS SIGN} rmsprop is "
-        "+0.074 points, 95 % interval +0.052 to +0.096, 7 paired seeds, adam ahead in 7, p = 0.016)."
+        "rmsprop against adam in test_accuracy: adam is better, by less than 0.1 points "
+        "(adam \N{MINUS SIGN} rmsprop is +0.074 points, 95 % interval +0.052 to +0.096, 7 paired seeds, "
+        "adam ahead in 7, p = 0.016)."
     )
 
 

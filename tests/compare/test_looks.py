@@ -205,6 +205,8 @@ def test_a_plan_with_looks_counts_whatever_was_planned_after_it(
     assert "95 % interval at all looks +0.096 to +0.377, 6 paired seeds" in out
     assert "planned before the looks" not in out
     assert "Left out: 6 runs (beyond the look at 6 seeds)" in out
+    report(store, experiment="synthetic")
+    assert "Some of these runs were added until a sweep was clear" in capsys.readouterr().out
 
 
 def test_the_report_of_an_old_store_knows_no_plan() -> None:

@@ -20,6 +20,7 @@ from mlflow.entities import Run
 
 from conftest import Opened
 from handwriting.config import TrackingConfig
+from handwriting.precision import computes_in_bfloat16, flags
 from handwriting.tracking import Store, names
 from handwriting.tracking.identity import Identity
 from handwriting.tracking.provenance import computing_tags
@@ -102,6 +103,23 @@ def test_run_killed_at_every_moment_ends_as_the_undisturbed_one(
     assert result(store, run)["steps"]["test_accuracy"] == [7]
     assert result(store, run)["models"] == 1
     assert not list((store / "checkpoints").iterdir())
+
+
+@pytest.mark.skipif(not computes_in_bfloat16(flags()), reason="this processor does not compute in bfloat16")
+def test_a_run_in_bfloat16_that_is_killed_ends_as_the_undisturbed_one(tmp_path: Path) -> None:
+    words = [*SLOW, "precision=mixed_bfloat16"]
+    environment = os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db"}
+    with subprocess.Popen(
+        command("-m", "handwriting.train", *words), env=environment, cwd=HERE, stderr=subprocess.DEVNULL
+    ) as process:
+        wait_for(lambda: list(tmp_path.glob("checkpoints/*/epoch-0003*")))
+        process.kill()
+    for more in ([], ["force=true"]):
+        done = train(tmp_path, *words, *more)
+        assert done.returncode == 0, done.stderr
+    run, undisturbed = runs(tmp_path)
+    assert run.data.tags["resumes"] == "1"
+    assert result(tmp_path, run) == result(tmp_path, undisturbed)
 
 
 def test_finished_run_is_skipped_and_force_repeats_it(killed: tuple[Path, list[str], str]) -> None:

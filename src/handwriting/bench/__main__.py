@@ -1,4 +1,4 @@
-"""`make bench`: measure, print the table, and write it with a figure; a quarter of an hour on two cores."""
+"""`make bench`: measure, print the table, and write it with a figure; twenty minutes on two cores."""
 
 import argparse
 from pathlib import Path
@@ -7,12 +7,22 @@ import pandas as pd
 
 from handwriting import terminal
 from handwriting.bench.figure import draw
-from handwriting.bench.measurements import batches, epochs, start_up, stored_runs, sweeps, tracking_share
+from handwriting.bench.measurements import (
+    batches,
+    epochs,
+    start_up,
+    stored_runs,
+    sweeps,
+    tracking_share,
+    verdict,
+)
 from handwriting.config import ROOT
 from handwriting.tracking import names
 from handwriting.tracking.provenance import git_state, machine_tags
 
-MEASUREMENTS = {measure.__name__: measure for measure in (epochs, sweeps, batches, start_up, stored_runs)}
+MEASUREMENTS = {
+    measure.__name__: measure for measure in (epochs, verdict, sweeps, batches, start_up, stored_runs)
+}
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ import numpy as np
 
 from handwriting.config import compose, cores
 from handwriting.data import load_dataset
+from handwriting.precision import BFLOAT16, FLOAT32
 from handwriting.tracking import Store
 
 Epoch = Callable[[], object]
@@ -30,6 +31,7 @@ class Setting:
     images: int = 4000
     batch: int = 32
     threads: int | None = None  # None for every core
+    precision: str = FLOAT32
 
 
 def main() -> None:
@@ -52,6 +54,7 @@ def notebook(setting: Setting, folder: Path) -> Epoch:
     import keras
     from keras import layers
 
+    keras.config.set_dtype_policy(setting.precision)
     x, y, held_out, held_out_digits = _arrays(setting.images)
     train_labels = keras.utils.to_categorical(y, 10)
     held_out_labels = keras.utils.to_categorical(held_out_digits, 10)
@@ -59,7 +62,8 @@ def notebook(setting: Setting, folder: Path) -> Epoch:
         keras.Input((28, 28, 1)),
         layers.Conv2D(32, (3, 3), activation="relu"), layers.Conv2D(64, (3, 3), activation="relu"),
         layers.MaxPooling2D((2, 2)), layers.Dropout(0.25), layers.Flatten(),
-        layers.Dense(128, activation="relu"), layers.Dropout(0.5), layers.Dense(10, activation="softmax"),
+        layers.Dense(128, activation="relu"), layers.Dropout(0.5),
+        layers.Dense(10, activation="softmax", dtype="float32"),
     ])  # fmt: skip
     model.compile(loss="categorical_crossentropy", optimizer=setting.optimizer, metrics=["accuracy"])
     return lambda: model.fit(
@@ -152,13 +156,14 @@ def pytorch(setting: Setting, folder: Path) -> Epoch:
 
 
 def matmul(setting: Setting, folder: Path) -> Epoch:
-    """Set up ten products of two square float32 matrices: the rate that the machine is measured by."""
+    """Set up ten products of two square matrices: the rate that the machine is measured by."""
     import tensorflow as tf
 
     from handwriting.training import set_threads
 
     set_threads(setting.threads)
-    matrix = tf.random.stateless_normal((MATRIX, MATRIX), (0, 0))
+    kind = tf.bfloat16 if setting.precision == BFLOAT16 else tf.float32
+    matrix = tf.cast(tf.random.stateless_normal((MATRIX, MATRIX), (0, 0)), kind)
 
     def epoch() -> None:
         for _ in range(PRODUCTS):  # each has ended when the call returns
@@ -180,7 +185,7 @@ def _ours(setting: Setting) -> Any:
 
     cfg = compose(
         f"optimizer={setting.optimizer}", f"batch_size={setting.batch}", f"data.limit_train={setting.images}",
-        f"data.validation_size={setting.images // 10}",
+        f"data.validation_size={setting.images // 10}", f"precision={setting.precision}",
     )  # fmt: skip
     dataset = load_dataset(cfg.data, cfg.seed)
     set_threads(setting.threads)

@@ -8,17 +8,24 @@ import tempfile
 import timeit
 from collections.abc import Iterable, Mapping
 
+import numpy as np
 import pandas as pd
 
 from handwriting.bench.flops import MATMUL_FLOPS, epoch_flops
 from handwriting.bench.implementations import Setting
 from handwriting.bench.rounds import time_in_turn
+from handwriting.compare.sequential import replay
+from handwriting.compare.statistics import PAIRS_NEEDED
 from handwriting.config import cores
+from handwriting.precision import BFLOAT16, FLOAT32, computes_in_bfloat16, flags
 from handwriting.tracking import Store
+from handwriting.tracking.plans import LOOKS
 
 BATCHES = (32, 64, 128, 256, 512, 1024)
 STORED_RUNS = (10, 100, 1_000, 10_000)
 PROJECTED = (8, 32, 128)
+LOWER = ", bfloat16"  # ends the name of what computes in it
+EFFECTS, SIMULATED, BLOCKS = (0, 1, 2.75), 50, 10  # standard deviations; sweeps in a mean; means
 NOTEBOOKS_EPOCH, NOTEBOOKS_EPOCHS = 55_000, 10  # images, epochs
 SHARE = "share of the matrix product's rate"
 BESIDES = "a run besides its epochs"
@@ -37,7 +44,10 @@ def rows(part: str, unit: str, measured: Mapping[str, pd.Series] | pd.DataFrame)
 
 
 def epochs(images: int, rounds: int) -> pd.DataFrame:
-    """Time the notebook's code, the same with MLflow's autolog, and ours, for both optimizers."""
+    """Time the notebook's code, the same with MLflow's autolog, and ours, for both optimizers.
+
+    In float32 and, where the processor has it, in bfloat16; each share is of the product in that precision.
+    """
     torch = ["pytorch"] if importlib.util.find_spec("torch") else []
     names = ["notebook", "autolog", *torch, "ours", "untracked", "matmul"]
     pairs = [("notebook", "ours"), ("autolog", "ours"), ("pytorch", "ours"), ("ours", "untracked")]
@@ -45,11 +55,67 @@ def epochs(images: int, rounds: int) -> pd.DataFrame:
     for optimizer in ("rmsprop", "adam"):
         part = f"epoch of {images} images, batch 32, {optimizer}"
         print(part, flush=True)
-        seconds = time_in_turn({name: [Setting(name, optimizer, images)] for name in names}, rounds)
-        ratios = {f"{a} ÷ {b}": seconds[a] / seconds[b] for a, b in pairs if a in names}
-        shares = _shares(seconds, ["untracked"], images)
+        settings = {name: [Setting(name, optimizer, images)] for name in names}
+        compared = [pair for pair in pairs if pair[0] in names]
+        if in_bfloat16():
+            lower = [name for name in names if name != "pytorch"]
+            settings |= {
+                f"{name}{LOWER}": [Setting(name, optimizer, images, precision=BFLOAT16)] for name in lower
+            }
+            compared += [(f"{a}{LOWER}", f"{b}{LOWER}") for a, b in pairs if a in lower]
+            compared += [("notebook", f"ours{LOWER}"), ("autolog", f"ours{LOWER}"), ("ours", f"ours{LOWER}")]
+        seconds = time_in_turn(settings, rounds)
+        ratios = {f"{a} ÷ {b}": seconds[a] / seconds[b] for a, b in compared}
+        shares = _shares(seconds, [name for name in settings if name.startswith("untracked")], images)
         found += [rows(part, "s", seconds), rows(part, "ratio", ratios), rows(part, SHARE, shares)]
     return pd.concat(found)
+
+
+def in_bfloat16() -> bool:
+    """Tell whether this processor computes in bfloat16, and say so where it does not."""
+    has = computes_in_bfloat16(flags())
+    if not has:
+        print("this processor does not compute in bfloat16: float32 only", flush=True)
+    return has
+
+
+def verdict(images: int, rounds: int) -> pd.DataFrame:
+    """Time what a user would write and a sweep of ours, both optimizers, to a verdict of six seeds.
+
+    The user trains one run after the other on all cores, with autolog; a sweep has a job of one thread on
+    each core. As if an image of the notebook's epochs cost what one of the short epochs here does; without
+    starting, importing and tracing, which both have, and without autolog's storing of models.
+    """
+    arms = ("rmsprop", "adam")
+    settings = {f"autolog, {arm}": [Setting("autolog", arm, images)] for arm in arms}
+    precisions = {"ours": FLOAT32} | ({f"ours{LOWER}": BFLOAT16} if in_bfloat16() else {})
+    jobs = max(cores(), len(arms))
+    settings |= {
+        name: [Setting("ours", arms[job % 2], images, 32, 1, precision) for job in range(jobs)]
+        for name, precision in precisions.items()
+    }
+    seconds = time_in_turn(settings, rounds)
+    longer = NOTEBOOKS_EPOCH / images * NOTEBOOKS_EPOCHS / 60
+    minutes = {"autolog": PAIRS_NEEDED * longer * sum(seconds[f"autolog, {arm}"] for arm in arms)}
+    minutes |= {name: PAIRS_NEEDED * len(arms) / jobs * longer * seconds[name] for name in precisions}
+    part = f"a verdict of {PAIRS_NEEDED} seeds, {NOTEBOOKS_EPOCHS} epochs of {NOTEBOOKS_EPOCH} images"
+    ratios = {f"autolog ÷ {name}": minutes["autolog"] / minutes[name] for name in precisions}
+    return pd.concat([rows(part, "min", minutes), rows(part, "ratio", ratios), _seeds_until_clear()])
+
+
+def _seeds_until_clear() -> pd.DataFrame:
+    """Return how many of 20 seeds a sweep until clear takes, by the effect: means of 50 sweeps."""
+    rng = np.random.default_rng(0)
+    taken = {
+        f"a difference of {effect} standard deviations": pd.Series(
+            [
+                np.mean([replay(rng.normal(effect, 1, LOOKS[-1]))[-1].n for _ in range(SIMULATED)])
+                for _ in range(BLOCKS)
+            ]
+        )
+        for effect in EFFECTS
+    }
+    return rows("seeds until clear, simulated", "seeds, mean", taken)
 
 
 def sweeps(images: int, rounds: int) -> pd.DataFrame:
@@ -141,11 +207,15 @@ def _stored_runs(count: int, rounds: int) -> pd.DataFrame:
 
 
 def _shares(seconds: pd.DataFrame, names: Iterable[str], images: int) -> dict[str, pd.Series]:
-    """Return the share of the matrix product's rate at which epochs of the notebook's network compute."""
+    """Return the share of the matrix product's rate at which epochs of the notebook's network compute.
+
+    Of the product in the same precision.
+    """
     from handwriting.training.models import build_cnn
 
     flops = epoch_flops(build_cnn((28, 28, 1), 10), images) / MATMUL_FLOPS
-    return {name: flops * seconds["matmul"] / seconds[name] for name in names}
+    product = {name: f"matmul{LOWER}" if name.endswith(LOWER) else "matmul" for name in names}
+    return {name: flops * seconds[product[name]] / seconds[name] for name in names}
 
 
 def _output(module: str, *arguments: str) -> str:

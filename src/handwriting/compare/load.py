@@ -5,6 +5,7 @@ thousands of runs, minutes (LOG.md). A database is read directly instead, and on
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pandas as pd
@@ -46,7 +47,7 @@ class LoadedRuns:
             artifact_uri, experiment_id (text), params.* and tags.* (text; of the tags TAGS), metrics.* (the
             last value), and of its arm in the sweep place (from 0) and label, missing where none is stored.
         epochs: one row per run and epoch: run_id, epoch (from 0), PER_EPOCH, and all other metrics val_*.
-        plans: of the sweep, in the order in which they were made; none where none is stored.
+        plans: of the sweep, in the order in which they were made; of an experiment those of all its sweeps.
     """
 
     experiment: str
@@ -57,7 +58,9 @@ class LoadedRuns:
 
     @property
     def plan(self) -> Plan | None:
-        """Return the plan that counts: the last one with looks, as they hold whatever was run beside them."""
+        """Return the plan of a sweep that counts: the last with looks, which hold whatever else was run."""
+        if not self.sweep:
+            return None
         return next((plan for plan in reversed(self.plans) if plan.looks), (*self.plans, None)[-1])
 
 
@@ -144,10 +147,10 @@ def _from_database(connection: Connection, sweep: str | None, experiment: str | 
         connection,
     )  # fmt: skip
     own = _TABLES["experiment_tags"].c
-    plans = select(own.value).where(
-        own.experiment_id == int(found["experiment_id"].iloc[0]), own.key == names.plan_of(sweep)
+    stored = connection.execute(
+        select(own.key, own.value).where(own.experiment_id == int(found["experiment_id"].iloc[0]))
     )
-    planned = plans_in(connection.execute(plans).scalar() if sweep else None)
+    planned = _plans({str(key): str(value) for key, value in stored}, sweep)
     return LoadedRuns(experiment, sweep, _with_arms(found, sweep), _by_epoch(epochs), planned)
 
 
@@ -188,8 +191,13 @@ def _from_server(store: Store, sweep: str | None, experiment: str | None) -> Loa
     ]
     epochs = _by_epoch(pd.DataFrame(rows, columns=["run_id", "epoch", "key", "value"]))
     tags = client.get_experiment(found["experiment_id"].iloc[0]).tags
-    planned = plans_in(tags.get(names.plan_of(sweep)) if sweep else None)
-    return LoadedRuns(experiment, sweep, _with_arms(found, sweep), epochs, planned)
+    return LoadedRuns(experiment, sweep, _with_arms(found, sweep), epochs, _plans(tags, sweep))
+
+
+def _plans(tags: Mapping[str, str], sweep: str) -> tuple[Plan, ...]:
+    """Return the plans in an experiment's tags: of one sweep, or of all."""
+    keys = [names.plan_of(sweep)] if sweep else [key for key in tags if key.startswith(names.PLAN_OF)]
+    return tuple(plan for key in keys for plan in plans_in(tags.get(key)))
 
 
 def _choose(runs: pd.DataFrame, sweep: str | None, experiment: str | None) -> tuple[str, str, pd.DataFrame]:

@@ -34,7 +34,7 @@ def deciding_seeds(
         if len(deciding) > 1 and pair["better"]:
             named = few(paired_seeds[place] for place, *_ in deciding)
             said.append(
-                f"{len(deciding)} of {pair['n']} seeds decide, {named}: without any one of them "
+                f"It is close: {len(deciding)} of {pair['n']} seeds decide, {named}; without any one of them "
                 f"{pair['better']} would not be better in {difference_of(pair)}"
             )
             continue

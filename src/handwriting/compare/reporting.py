@@ -76,6 +76,11 @@ def _about_plan(loaded: LoadedRuns, comparison: Comparison, earlier: Sequence[in
             "A fixed number of seeds was planned before the looks were: whoever saw its result had one look "
             "more than the plan counts"
         ]
+    if not loaded.sweep and any(plan.looks for plan in loaded.plans):
+        return [
+            "Some of these runs were added until a sweep was clear, and p is that of one look: name the "
+            "sweep, --sweep NAME, for the verdict of its plan"
+        ]
     pairs = int(figures_of(comparison).get(names.PAIRS, 0))
     looks = [n for n in dict.fromkeys([*earlier, pairs]) if n >= PAIRS_NEEDED]
     if len(looks) < 2:

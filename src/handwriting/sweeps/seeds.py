@@ -36,22 +36,19 @@ def check_arms(arms: int) -> None:
         )
 
 
-def batches(
-    jobs: Sequence[Job], arms: int, at_once: int, wanted: Callable[[], int]
-) -> Iterator[Sequence[Job]]:
+def batches(jobs: Sequence[Job], at_once: int, wanted: Callable[[], int]) -> Iterator[Sequence[Job]]:
     """Yield the jobs of a sweep until clear in batches, the first up to its first look.
 
     A batch is filled up with jobs of the seeds that follow where otherwise cores would be idle.
 
     Args:
-        jobs: all that there may be, by seed, with all arms of a seed side by side.
-        arms: how many.
+        jobs: all that there may be, by seed, with both arms of a seed side by side.
         at_once: jobs that run at a time.
         wanted: asked after each batch: the paired seeds that the next look lacks, 0 for no more.
     """
     start, pairs = 0, LOOKS[0]
     while pairs and start < len(jobs):
-        end = (start // arms + pairs) * arms
+        end = (start // 2 + pairs) * 2
         end += -(end - start) % at_once
         yield jobs[start:end]
         start, pairs = min(end, len(jobs)), wanted()

@@ -44,46 +44,25 @@ def run_sweep(
         UserError: a job's config or data cannot work; no job was started.
         JobsFailed: some jobs are not finished; the others went on.
     """
-    jobs, warnings = plan_jobs(asked, compose)
-    arms = 1 + max(job.arm for job in jobs)
-    if until_clear:
-        check_arms(arms)
-        jobs.sort(key=lambda job: job.cfg.seed)
+    all_jobs, warnings = plan_jobs(asked, compose)
+    jobs, plan = _planned(all_jobs, until_clear)
     for warning in warnings:
         log.warning(warning)
 
-    from handwriting.sweeps.table import print_table, runs_of, table_of_jobs  # MLflow, 2 s: after the checks
+    from handwriting.sweeps.table import print_table  # MLflow, 2 s: after the checks
 
-    if until_clear and arms > 2:
-        jobs = _fixed(jobs, arms)
-    looks = LOOKS if until_clear and arms == 2 else ()
     tracking = jobs[0].cfg.tracking
     store = Store(tracking.uri)
     name = name_of(experiment, jobs, named=bool(asked[0].arm))
-    seeds = tuple(sorted({job.cfg.seed for job in jobs}))
-    margin = jobs[0].cfg.margin / names.metric(names.TEST_ACCURACY).factor
     with store.errors():
         experiment_id = store.open_experiment(tracking.experiment_name)
-        keep_plan(store, experiment_id, name, Plan(seeds, looks, margin))
-
-    def wanted() -> int:
-        """Return how many paired seeds the next look lacks; none where a job is to be gone on with first."""
-        with store.errors():
-            table = table_of_jobs(_known(begun), *runs_of(store, experiment_id, name))
-        if not table["status"].isin(["FINISHED", "FAILED"]).all():
-            return 0
-        from handwriting.compare.looks import standing
-
-        found = standing(store, name)
-        if found.line:
-            print(f"\n{found.line}\n", flush=True)
-        return found.wanted
-
+        keep_plan(store, experiment_id, name, plan)
     begun: list[Job] = []
     returned: list[JobReturn] = []
     started = time.perf_counter()
     try:
-        for batch in batches(jobs, arms, at_once, wanted) if looks else [jobs]:
+        following = batches(jobs, at_once, lambda: _wanted(store, experiment_id, name, begun))
+        for batch in following if plan.looks else [jobs]:
             begun += batch
             # In words, so that it reaches a worker of any launcher, in any process, on any machine.
             told = [[*job.overrides, *_place(name, job)] for job in batch]
@@ -105,17 +84,47 @@ def run_sweep(
     return returned
 
 
-def _fixed(jobs: Sequence[Job], arms: int) -> list[Job]:
-    """Return the jobs of as many seeds as more than two arms need, and say why."""
-    from handwriting.compare.pairs import seeds_needed
+def _planned(jobs: list[Job], until_clear: bool) -> tuple[list[Job], Plan]:
+    """Return the jobs of a sweep and its plan; of one until clear by seed, all that there may be.
 
-    seeds = seeds_needed(arms)
-    log.info(
-        "%d arms: a fixed number of %d seeds, corrected by Holm. Looks until clear are for two arms: their "
-        "rule does not hold for several pairs at once",
-        arms, seeds,
-    )  # fmt: skip
-    return [job for job in jobs if job.cfg.seed < seeds]
+    Looks are for two arms. More get as many seeds as Holm's correction takes, and it is said why.
+    """
+    arms = 1 + max(job.arm for job in jobs)
+    if until_clear:
+        check_arms(arms)
+        jobs = sorted(jobs, key=lambda job: job.cfg.seed)
+    if until_clear and arms > 2:
+        from handwriting.compare.pairs import seeds_needed
+
+        seeds = seeds_needed(arms)
+        jobs = [job for job in jobs if job.cfg.seed < seeds]
+        log.info(
+            "%d arms: a fixed number of %d seeds, corrected by Holm. Looks until clear are for two arms: "
+            "their rule does not hold for several pairs at once",
+            arms, seeds,
+        )  # fmt: skip
+    looks = LOOKS if until_clear and arms == 2 else ()
+    margin = jobs[0].cfg.margin / names.metric(names.TEST_ACCURACY).factor
+    return jobs, Plan(tuple(sorted({job.cfg.seed for job in jobs})), looks, margin)
+
+
+def _wanted(store: Store, experiment_id: str, sweep: str, begun: Sequence[Job]) -> int:
+    """Tell the last look; return the paired seeds that the next one lacks, 0 where none comes.
+
+    None comes either where a job is neither finished nor failed: the same command goes on with it first.
+    """
+    from handwriting.sweeps.table import runs_of, table_of_jobs
+
+    with store.errors():
+        table = table_of_jobs(_known(begun), *runs_of(store, experiment_id, sweep))
+    if not table["status"].isin(["FINISHED", "FAILED"]).all():
+        return 0
+    from handwriting.compare.looks import standing
+
+    found = standing(store, sweep)
+    if found.line:
+        print(f"\n{found.line}\n", flush=True)
+    return found.wanted
 
 
 def _known(jobs: Sequence[Job]) -> dict[str, tuple[str, int]]:
