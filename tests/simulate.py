@@ -11,7 +11,7 @@ import math
 import multiprocessing
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -71,11 +71,11 @@ def compared(arms: tuple[np.ndarray, np.ndarray], plan: Plan) -> Comparison:
     return compare(pd.DataFrame(runs), epochs_of(), plan=plan)
 
 
-def whole(kind: Draw, seed: int) -> list[dict[str, object]]:
+def whole(kind: Draw, seed: int, rules: Mapping[str, Plan] = RULES) -> list[dict[str, object]]:
     """Return what `compare` says of one sweep of equal arms, by each rule."""
     arms = kind(np.random.default_rng([KINDS.index(kind), seed]), LOOKS[-1])
     found = []
-    for rule, plan in RULES.items():
+    for rule, plan in rules.items():
         pair = compared(arms, plan).pairs.iloc[0]
         holds = pair["low"] <= 0 <= pair["high"]
         found.append(
@@ -143,9 +143,9 @@ def main() -> None:
 def table(found: pd.DataFrame, sweeps: int) -> Iterable[str]:
     """Yield the lines of a table in Markdown: shares in per cent with their standard error, mean seeds."""
     columns = ["better", SAME, "interval holds the truth", "seeds"]
-    yield (
-        f"| n = {sweeps:,} each | rule | " + " | ".join(f"{name}, %" for name in columns[:-1]) + " | seeds |"
-    )
+    found = found.reindex(columns=["what", "rule", *columns])
+    titles = " | ".join(f"{name}, %" for name in columns[:-1])
+    yield f"| {sweeps:,} sweeps each | rule | {titles} | seeds |"
     yield "| " + " | ".join(["---"] * (len(columns) + 2)) + " |"
     for (what, name), rows in found.groupby(["what", "rule"], sort=False):
         shares = [_share(rows[column].dropna().astype(float)) for column in columns[:-1]]

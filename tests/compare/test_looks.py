@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from made_runs import compared, reasons, run
+from made_runs import compared, reasons, run, two
 from made_stores import experiment, made
 
 from handwriting.bench.synthetic import SWEEP
@@ -23,16 +23,7 @@ OPEN = (-0.15, -0.07, -0.44, 0.11, 1.29, -0.23, 0.4, -0.5, 0.6, -0.7, 0.8, -0.9)
 
 
 def planned(*points: float, plan: Plan = LOOKED, **more: Any) -> Comparison:
-    """Compare adam with rmsprop, which differ by so many points in each seed, NaN where adam failed."""
-    runs = [
-        run(name, seed, round(0.9 + (difference / 100 if place else 0), 7)) | {"tags.arm": str(place)}
-        for seed, difference in enumerate(points)
-        for place, name in enumerate(("rmsprop", "adam"))
-    ]
-    for each in runs:
-        if math.isnan(each["metrics.test_accuracy"]):  # type: ignore[arg-type]
-            each["status"] = "FAILED"
-    return compared(runs, plan=plan, **more)
+    return two(*points, plan=plan, **more)
 
 
 def test_what_was_run_beyond_the_look_that_was_clear_is_left_out_with_the_reason() -> None:
@@ -46,6 +37,14 @@ def test_what_was_run_beyond_the_look_that_was_clear_is_left_out_with_the_reason
     assert facts_of(result)["plan"] == (
         "seeds until clear, at most 20, with looks at 6, 8, 12, 16, 20 (done: 6); margin 0.1 points"
     )
+
+
+def test_what_failed_beyond_the_look_that_was_clear_did_not_fail_in_it() -> None:
+    result = planned(*CLEAR, math.nan, 0.2)
+    assert (result.pairs["lost"][0], result.arms["failed"].sum()) == (0, 0)
+    assert not sentence(result).startswith("Failed")
+    going_on = planned(*OPEN[:6], math.nan)
+    assert (going_on.pairs["lost"][0], going_on.arms["failed"].sum()) == (0, 1), "the next look has it"
 
 
 def test_between_two_looks_the_last_one_is_told_and_the_next_one_named() -> None:

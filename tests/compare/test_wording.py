@@ -2,11 +2,10 @@
 
 import itertools
 import math
-from typing import Any
 
 import pandas as pd
 import pytest
-from made_runs import ADAM, RMSPROP, compared, run, said, sweep
+from made_runs import ADAM, RMSPROP, compared, run, said, sweep, two
 
 from handwriting.compare import Comparison, method, sentence, tables
 from handwriting.compare.doubts import doubts_of
@@ -90,19 +89,6 @@ def test_a_failed_arm_of_several_is_said_and_is_not_too_few_seeds() -> None:
             made["status"] = "FAILED"
     text = sentence(compared(runs))
     assert "sgd" not in text.removeprefix("Failed, and in no pair: 7 runs of sgd.")
-
-
-def two(*points: float, **more: Any) -> Comparison:
-    """Compare adam with rmsprop, which differ by so many points in each seed; NaN is a failed run of adam."""
-    runs = [
-        run(name, seed, round(0.9 + (difference / 100 if place else 0), 7)) | {"tags.arm": str(place)}
-        for seed, difference in enumerate(points)
-        for place, name in enumerate(("rmsprop", "adam"))
-    ]
-    for made in runs:
-        if math.isnan(made["metrics.test_accuracy"]):  # type: ignore[arg-type]
-            made["status"] = "FAILED"
-    return compared(runs, **more)
 
 
 FAILED = math.nan

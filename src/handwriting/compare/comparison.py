@@ -6,24 +6,23 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 import pandas as pd
 
 from handwriting.compare import pairs as two_by_two
 from handwriting.compare.caveats import capped, caveats_of
 from handwriting.compare.doubts import doubts_of
+from handwriting.compare.last_look import at_last_look, parted
 from handwriting.compare.levels import checked, levels_of, table_of_targets, times_to
 from handwriting.compare.outliers import deciding_seeds
 from handwriting.compare.question import Choice, choose, kind_of, settings_of, twin, values_of
 from handwriting.compare.select import select
-from handwriting.compare.sequential import Look, replay
+from handwriting.compare.sequential import Look
 from handwriting.compare.statistics import SAME
 from handwriting.errors import UserError
 from handwriting.tracking import names
-from handwriting.tracking.plans import LOOKS, Plan
+from handwriting.tracking.plans import Plan
 
 MARGIN = 0.1  # points of a metric in per cent: a difference that does not matter, where nobody says another
-BEYOND = "beyond the look"  # begins the reason of runs that no look has had
 _SHOWN = (names.TEST_ACCURACY, names.TEST_LOSS, names.VAL_ACCURACY, names.TRAINING_SECONDS)
 
 
@@ -136,8 +135,8 @@ def compare(
     margin = _margin(known, margin, plan)
     looks: list[Look] | None = None
     if plan is not None and plan.looks and len(arms) == 2:
-        looks, runs = _at_last_look(runs, arms, known, margin, plan)
-    used, left_out = _parted(runs)
+        looks, runs = at_last_look(runs, arms, known, margin, plan)
+    used, left_out = parted(runs)
     ids = pd.Index(used["run_id"])
     curves = epochs[ids.get_indexer(epochs["run_id"]) >= 0].sort_values(["run_id", "epoch"])
     curves = curves.astype(dict.fromkeys(("epoch", names.VAL_ACCURACY, names.EPOCH_SECONDS), float))
@@ -148,7 +147,8 @@ def compare(
     chooses = twin(known, used)
     table = _table_of_arms(used, left_out, curves, arms, (known.name, chooses.name))
     choice = choose(table[chooses.name], chooses, settings, values, numbers)
-    seeds = two_by_two.by_seed(used, left_out, arms, bool(known.more_is_better))
+    looked = left_out[left_out["seed"] <= used["seed"].max()] if looks else left_out
+    seeds = two_by_two.by_seed(used, looked, arms, bool(known.more_is_better))
     pairs = two_by_two.table_of_pairs(seeds, margin, looks)
 
     caveats = caveats_of(used, left_out, keys)
@@ -224,12 +224,6 @@ def ranked(comparison: Comparison) -> list[str]:
     return list(means.sort_values(ascending=not choice.metric.more_is_better, kind="stable").index)
 
 
-def _parted(runs: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the runs that are compared, and those that are left out."""
-    chosen = runs["reason"] == ""
-    return runs[chosen].drop(columns="reason").astype({"seed": int}), runs[~chosen]
-
-
 def _margin(metric: names.Metric, margin: float | None, plan: Plan | None) -> float | None:
     """Return the margin as values are stored: what is asked, or planned, or by default."""
     if margin is not None:
@@ -237,34 +231,6 @@ def _margin(metric: names.Metric, margin: float | None, plan: Plan | None) -> fl
     if plan is not None and plan.margin is not None and metric.name == names.TEST_ACCURACY:
         return plan.margin
     return MARGIN / metric.factor if metric.unit == "%" else None
-
-
-def _at_last_look(
-    runs: pd.DataFrame, arms: Sequence[str], metric: names.Metric, margin: float | None, plan: Plan
-) -> tuple[list[Look], pd.DataFrame]:
-    """Return the looks that were due, and the runs, of which those beyond the last look are left out."""
-    used, left_out = _parted(runs)
-    planned = runs["seed"].isin(plan.seeds)
-    seeds = two_by_two.by_seed(
-        used[used["seed"].isin(plan.seeds)],
-        left_out[left_out["seed"].isin(plan.seeds)],
-        arms,
-        bool(metric.more_is_better),
-    )
-    differences = seeds.differences(*arms)
-    # What ends the sweep is the planned margin, on the metric that it was planned for.
-    ends = plan.margin if metric.name == names.TEST_ACCURACY else margin
-    looks = replay(differences, ends, seeds.lost(*arms).tolist())
-    reason = "its seed is not of the plan"
-    if looks:
-        n = looks[-1].n
-        last = seeds.values.index[np.flatnonzero(~np.isnan(differences))[n - 1]]
-        planned &= runs["seed"] <= last
-        reason = f"{BEYOND} at {n} seeds"
-        if not looks[-1].outcome:
-            reason += f"; the next is at {next(look for look in LOOKS if look > n)}"
-    beyond = ~planned & (runs["reason"] == "")
-    return looks, runs.assign(reason=runs["reason"].mask(beyond, reason))
 
 
 def _metric(name: str, used: pd.DataFrame, more_is_better: bool | None) -> names.Metric:

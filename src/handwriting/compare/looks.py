@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from handwriting.compare.comparison import BEYOND, compare
+from handwriting.compare.comparison import compare
+from handwriting.compare.last_look import BEYOND
 from handwriting.compare.load import load_runs
 from handwriting.compare.pairs import by_seed
 from handwriting.compare.wording import look_line

@@ -1,0 +1,32 @@
+"""Simulated sweeps of equal arms; `make simulate` has thousands of them through the whole of `compare`."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from handwriting.compare.sequential import replay
+from handwriting.compare.statistics import LEVEL
+from handwriting.tracking.plans import LOOKS
+from simulate import KINDS, MARGIN, UNTIL_CLEAR, Draw, table, whole
+
+SWEEPS, WHOLE = 1_000, 30
+
+
+def rule(kind: Draw, seed: int) -> tuple[int, bool]:
+    """Return when the rule ends a sweep, and whether it says "better"."""
+    first, second = kind(np.random.default_rng([KINDS.index(kind), seed]), LOOKS[-1])
+    last = replay(second - first, MARGIN)[-1]
+    return last.n, last.outcome == "better"
+
+
+@pytest.mark.parametrize("kind", KINDS[:3], ids=lambda kind: kind.__name__)
+def test_of_equal_arms_one_is_said_to_be_better_in_at_most_5_in_100(kind: Draw) -> None:
+    by_rule = [rule(kind, seed) for seed in range(SWEEPS)]
+    better = np.mean([said for _, said in by_rule])
+    assert better <= LEVEL + 2 * math.sqrt(LEVEL * (1 - LEVEL) / SWEEPS)
+    found = pd.DataFrame([whole(kind, seed, {"until clear": UNTIL_CLEAR})[0] for seed in range(WHOLE)])
+    assert list(zip(found["seeds"], found["better"], strict=True)) == by_rule[:WHOLE], "compare says the same"
+    first, second, row = table(found, WHOLE)
+    assert first.count("|") == second.count("|") == row.count("|")
