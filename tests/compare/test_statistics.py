@@ -9,7 +9,16 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from handwriting.compare.statistics import holm, intervals, paired_differences, with_verdicts
+from handwriting.compare.statistics import (
+    highest_rate,
+    holm,
+    intervals,
+    paired_differences,
+    sd_known_within,
+    seeds_to_find,
+    sign_flip_p,
+    with_verdicts,
+)
 
 # Student 1908: hours of sleep gained by ten patients with one drug more than with the other.
 SLEEP = np.array([1.2, 2.4, 1.3, 1.3, 0.0, 1.0, 1.8, 0.8, 4.6, 1.4])
@@ -23,6 +32,28 @@ def rows_of(differences: np.ndarray) -> pd.DataFrame:
 
 def verdict_on(*differences: float) -> pd.Series:
     return with_verdicts(rows_of(np.array(differences, dtype=float)[:, None])).iloc[0]
+
+
+@pytest.mark.parametrize("n", [2, 6, 9, 13])
+def test_the_exact_p_is_scipys(n: int) -> None:
+    steps = np.rint(np.random.default_rng(n).normal(0.4, 1, (n, 40)) * 10)  # with ties and zeros
+    theirs = stats.permutation_test(
+        (steps,), np.sum, permutation_type="samples", vectorized=True, n_resamples=9_999
+    )
+    assert sign_flip_p(steps) == pytest.approx(theirs.pvalue)
+
+
+@pytest.mark.parametrize(
+    ("sd", "seeds"), [(0, 6), (0.086, 8), (0.155, 21), (0.2, 34), (0.618, 302), (5, np.inf)]
+)
+def test_the_seeds_that_find_a_difference_of_a_tenth(sd: float, seeds: float) -> None:
+    """By the noncentral t distribution, as another program worked them out."""
+    assert seeds_to_find(0.1, sd) == seeds
+
+
+def test_what_six_seeds_tell_of_a_spread_and_of_a_rate() -> None:
+    assert sd_known_within(6) == pytest.approx((0.62, 2.45), abs=0.005)
+    assert highest_rate(6) == pytest.approx(0.393, abs=0.001)
 
 
 def test_students_sleep_data_give_the_published_interval() -> None:
