@@ -19,6 +19,7 @@ from handwriting.precision import FLOAT32
 from handwriting.targets import why
 from handwriting.tracking import names
 from handwriting.training.batches import input_shape
+from handwriting.training.updates import in_one_pass
 
 STEPS_PER_EXECUTION = 32  # of the batches that TensorFlow runs before Python has a turn
 FEWER_JOBS = "in a sweep, fewer jobs at once: hydra.launcher.jobs=N"
@@ -60,6 +61,7 @@ def build(cfg: DictConfig, dataset: Dataset) -> Built:
     steps = cfg.epochs * -(-len(dataset.train) // cfg.batch_size)
     rate = _made("schedule", named["schedule"], peak=cfg.optimizer.learning_rate, steps=steps)
     optimizer = _made("optimizer", named["optimizer"], learning_rate=rate)
+    in_one_pass(optimizer)
     metrics: list[keras.metrics.Metric] = []
     callbacks: list[keras.callbacks.Callback] = []
     better: dict[str, str] = {}
