@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
@@ -29,7 +30,7 @@ from handwriting.tracking.plans import LOOKS, Plan
 Draw = Callable[[np.random.Generator, int], tuple[np.ndarray, np.ndarray]]
 IMAGES, TRUE = 10_000, 0.99  # test images, and the share of them that a run reads on average
 SPREAD = 0.001  # standard deviation of accuracy over seeds
-COLLAPSED, OFTEN = 0.1, 0.1  # the accuracy of a run that collapsed, and how often one does
+COLLAPSED, OFTEN = 0.1, 0.1  # the accuracy of a run that collapsed, and how often one does, or fails
 MARGIN = 0.001
 UNTIL_CLEAR = Plan(tuple(range(LOOKS[-1])), LOOKS, MARGIN)
 RULES = {"6 seeds": Plan(tuple(range(6))), "20 seeds": Plan(tuple(range(20))), "until clear": UNTIL_CLEAR}
@@ -51,6 +52,12 @@ def collapses(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]
     return np.where(rng.random(n) < OFTEN, COLLAPSED, a), np.where(rng.random(n) < OFTEN, COLLAPSED, b)
 
 
+def failures(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw accuracies of two equal arms, either of which now and then has a run that fails: NaN."""
+    a, b = normal(rng, n)
+    return np.where(rng.random(n) < OFTEN, math.nan, a), np.where(rng.random(n) < OFTEN, math.nan, b)
+
+
 def one_collapses(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
     """Draw accuracies of two arms with one mean, of which the second alone collapses now and then."""
     a, b = normal(rng, n)
@@ -58,13 +65,14 @@ def one_collapses(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndar
     return a, b + drop * OFTEN / (1 - OFTEN) * ~low - drop * low
 
 
-KINDS: tuple[Draw, ...] = (normal, images, collapses, one_collapses)
+KINDS: tuple[Draw, ...] = (normal, images, collapses, failures, one_collapses)
 
 
 def compared(arms: tuple[np.ndarray, np.ndarray], plan: Plan) -> Comparison:
     """Return the comparison of two arms' accuracies, by seed from 0."""
     runs = [
-        run(name, seed, float(values[seed])) | {"tags.arm": str(place)}
+        run(name, seed, float(values[seed]))
+        | {"tags.arm": str(place), "status": "FAILED" if math.isnan(values[seed]) else "FINISHED"}
         for seed in range(len(plan.seeds))
         for place, (name, values) in enumerate(zip(("rmsprop", "adam"), arms, strict=True))
     ]
@@ -87,8 +95,9 @@ def whole(kind: Draw, seed: int, rules: Mapping[str, Plan] = RULES) -> list[dict
 
 def rule(effect: float, futile: bool, seed: int) -> dict[str, object]:
     """Return what the sequential rule says of differences with a mean of so many standard deviations."""
-    sequential.FUTILE_P = 0.5 if futile else math.inf
-    last = replay(np.random.default_rng(seed).normal(effect, 1, LOOKS[-1]))[-1]
+    differences = np.random.default_rng(seed).normal(effect, 1, LOOKS[-1])
+    with patch.object(sequential, "FUTILE_P", sequential.FUTILE_P if futile else math.inf):
+        last = replay(differences)[-1]
     what = f"difference of {effect} sd" + ("" if futile else ", without futility")
     return {"what": what, "rule": "until clear", "better": last.outcome == "better", "seeds": last.n}
 
@@ -128,13 +137,13 @@ def main() -> None:
     parser.add_argument("--sweeps", type=int, default=2_000)
     sweeps = parser.parse_args().sweeps
     tasks: list[Callable[[int], object]] = [partial(whole, kind) for kind in KINDS]
-    tasks += [partial(rule, effect, True) for effect in (0, 0.5, 1, 2, 2.75)] + [partial(rule, 0, False)]
-    tasks += [partial(fixed, effect, n) for effect in (0, 1, 2.75) for n in (6, 20)]
-    tasks += [peeking, *(partial(at_margin, sd) for sd in (0.1, 0.5))]
+    for effect in (0, 0.5, 1, 2, 2.75):
+        tasks += [*(partial(fixed, effect, n) for n in (6, 20)), partial(rule, effect, True)]
+    tasks += [partial(rule, 0, False), peeking, *(partial(at_margin, sd) for sd in (0.1, 0.5))]
     found: list[dict[str, object]] = []
     with multiprocessing.get_context("spawn").Pool(len(os.sched_getaffinity(0))) as pool:
-        for task in tasks:
-            print(task, file=sys.stderr, flush=True)
+        for number, task in enumerate(tasks, start=1):
+            print(f"{number} of {len(tasks)} tasks", file=sys.stderr, flush=True)
             for rows in pool.map(task, range(sweeps), chunksize=20):
                 found += rows if isinstance(rows, list) else [rows]  # type: ignore[list-item]
     print("\n".join(table(pd.DataFrame(found), sweeps)))

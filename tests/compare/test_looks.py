@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from made_runs import compared, reasons, run, two
@@ -55,9 +56,23 @@ def test_between_two_looks_the_last_one_is_told_and_the_next_one_named() -> None
     assert look_line(result).endswith("p = 0.94: not clear, the next look is at 8 seeds")
 
 
+def test_p_is_that_of_the_looks() -> None:
+    points = np.random.default_rng(2).normal(0.8, 1, 20).round(2)
+    pair = planned(*points).pairs.iloc[0]
+    assert (round(pair["p"], 5), round(pair["p_holm"], 5), pair["n"]) == (0.03378, 0.03378, 16)
+    assert two(*points[:16]).pairs["p"][0] < 0.03
+    lost = planned(math.nan, *points[:16]).pairs.iloc[0]
+    assert (round(lost["p_paired"], 5), lost["n"]) == (0.03378, 16), (
+        "without the lost seed it is the looks' too"
+    )
+    assert lost["p"] > lost["p_paired"]
+
+
 def test_before_the_first_look_it_is_too_few_seeds_to_tell() -> None:
     result = planned(*CLEAR[:5])
     assert "too few seeds to tell (5 paired seeds; fewer than 6" in sentence(result)
+    assert "the first look is at 6)." in sentence(result)
+    assert "seed=range" not in sentence(result), "the sweep is planned"
     assert reasons(result) == []
 
 
@@ -75,7 +90,22 @@ def test_futility_ends_a_sweep_with_no_difference_shown() -> None:
     assert look_line(result).endswith("no difference shown, no more seeds")
 
 
+def test_a_sweep_whose_seeds_have_all_run_is_over_though_a_look_lacks_one() -> None:
+    points = np.random.default_rng(4).normal(0.4, 1, 20).round(2)
+    points[17] = math.nan
+    result = planned(*points)
+    assert (result.looks[-1].n, result.looks[-1].outcome) == (16, "none")
+    assert look_line(result).endswith("no difference shown, no more seeds")
+    assert planned(*points[:19]).looks[-1].outcome == "", "one more may come"
+
+
+def test_so_many_lost_seeds_that_they_show_the_other_direction_make_p_1() -> None:
+    assert planned(*[math.nan] * 14, *CLEAR).pairs["p"][0] == 1
+
+
 def test_a_seed_that_is_not_of_the_plan_is_left_out_and_three_arms_are_compared_as_ever() -> None:
+    without_5 = planned(*CLEAR[:5], -9, CLEAR[5], plan=Plan((0, 1, 2, 3, 4, 6), LOOKS, 0.001))
+    assert (without_5.pairs["better"][0], len(reasons(without_5))) == ("adam", 2)
     few = Plan(tuple(range(6)), LOOKS, 0.001)
     assert reasons(planned(*CLEAR, 5.0, plan=few)) == ["beyond the look at 6 seeds"] * 2
     assert set(reasons(planned(*CLEAR[:3], 5.0, plan=Plan((0, 1, 2), LOOKS)))) == {
@@ -91,11 +121,32 @@ def test_another_metric_has_the_looks_of_its_own_differences() -> None:
     assert (result.looks[-1].n, result.pairs["better"][0]) == (6, "adam")
 
 
+def test_a_metric_that_the_sweep_does_not_end_by_is_promised_no_look() -> None:
+    runs = [
+        run(name, seed, 0.9 + CLEAR[seed] / 100 * place, metrics__test_loss=0.1 + OPEN[seed] / 100 * place)
+        | {"tags.arm": str(place)}
+        for seed in range(6)
+        for place, name in enumerate(("rmsprop", "adam"))
+    ]
+    assert "is better" in sentence(compared(runs, plan=LOOKED)), "so no more seeds are run"
+    told = sentence(compared(runs, plan=LOOKED, metric="test_loss"))
+    assert "not clear at 6 seeds (" in told
+    assert "the next look" not in told
+
+
 def test_another_margin_than_the_planned_one_changes_the_words_and_not_the_end() -> None:
     result = planned(*OPEN, margin=5)
     assert result.looks == planned(*OPEN).looks
     assert result.pairs["verdict"][0] == "no larger difference"
     assert "no difference larger than 5 points" in sentence(result)
+    near = (0.01, -0.02, 0.02, -0.01, 0.01, -0.02)
+    assert (planned(*near).looks[-1].outcome, planned(*near).pairs["verdict"][0]) == (
+        "same",
+        "no larger difference",
+    )
+    assert planned(*near, margin=0.01).pairs["verdict"][0] == "no difference shown"
+    loss = planned(*near, metric="test_loss")
+    assert (loss.margin, loss.looks[-1].outcome) == (None, ""), "it is planned for the accuracy alone"
 
 
 def test_a_seed_that_failed_in_one_arm_is_made_up_for_by_another_and_counts_as_lost() -> None:
@@ -103,6 +154,15 @@ def test_a_seed_that_failed_in_one_arm_is_made_up_for_by_another_and_counts_as_l
     assert (result.pairs["n"][0], result.pairs["lost"][0]) == (6, 1)
     assert result.looks[-1].outcome == ""
     assert sentence(result).startswith("Failed, and in no pair: 1 run of adam.")
+
+
+def test_of_a_loss_a_failed_run_counts_as_the_worse_one() -> None:
+    against = planned(*CLEAR[:3], math.nan, *CLEAR[3:], metric="test_loss")
+    assert (against.looks[-1].outcome, against.pairs["better"][0]) == ("", "")
+    turned = [-points for points in CLEAR]
+    with_it = planned(*turned[:3], math.nan, *turned[3:], metric="test_loss")
+    assert (with_it.looks[-1].outcome, with_it.pairs["better"][0]) == ("better", "rmsprop")
+    assert (with_it.pairs["lost"][0], with_it.pairs["p"][0]) == (1, 2 / 2**6)
 
 
 # What a sweep asks of a store.
@@ -158,6 +218,14 @@ def test_a_sweep_of_which_an_arm_fails_half_the_time_gets_no_more_seeds(tmp_path
     assert standing(store, SWEEP).wanted == 2, "two pairs are lost, and made up for"
 
 
+def test_an_arm_is_counted_with_its_runs_beyond_the_last_look(tmp_path: Path) -> None:
+    """Seven of thirteen runs are sound: six that the look had, and one since."""
+    store = stored(tmp_path, 26, *OPEN[:7])
+    for seed in range(7, 13):
+        store.client.set_terminated(f"{2 * seed + 1:032x}", "FAILED")
+    assert standing(store, SWEEP).wanted == 1
+
+
 def test_all_failed_runs_get_no_more_seeds_either(tmp_path: Path) -> None:
     store = stored(tmp_path, 12)
     for number in range(12):
@@ -179,13 +247,16 @@ def test_seeds_added_without_a_plan_are_said_to_be_several_looks(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = made(tmp_path, 18)
-    late = [f"{number:032x}" for number in range(12, 18)]
-    for run_id in late:
+    runs = [f"{number:032x}" for number in range(18)]
+    for run_id in runs[6:]:
         store.client.delete_run(run_id)
     words = "p holds for one look, and this is number"
     assert words not in reported(store, capsys)
+    for run_id in runs[6:12]:
+        store.client.restore_run(run_id)
+    assert words not in reported(store, capsys), "three seeds showed nothing"
     assert words not in reported(store, capsys), "the same seeds again are no other look"
-    for run_id in late:
+    for run_id in runs[12:]:
         store.client.restore_run(run_id)
     assert f"{words} 2, with 6 and 9 paired seeds" in reported(store, capsys)
     keep_plan(store, experiment(store, "synthetic").experiment_id, SWEEP, Plan(tuple(range(9))))

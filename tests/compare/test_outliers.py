@@ -1,10 +1,13 @@
 """Which seed decides alone."""
 
+import math
+
 import numpy as np
 import pytest
-from made_runs import compared, run, said
+from made_runs import compared, run, said, two
 
 from handwriting.compare import sentence
+from handwriting.tracking.plans import LOOKS, Plan
 
 MINUS = "\N{MINUS SIGN}"
 
@@ -64,6 +67,41 @@ def test_seeds_without_any_of_which_it_would_not_be_better_are_named_though_none
     )
     assert sentence(result).endswith(f"{result.deciding[0]}."), "it is part of the verdict of two arms"
     assert not any("decide" in caveat for caveat in result.caveats)
+
+
+def test_a_seed_decides_where_without_it_p_is_not_below_the_level_with_the_lost_ones() -> None:
+    """Eight pairs and a lost one have p = .039, seven and one .070."""
+    close = (0.5, 0.6, 0.5, 0.4, 0.5, 0.6, 0.5, 0.55)
+    result = two(*close, math.nan)
+    assert result.pairs["better"][0] == "adam"
+    assert result.deciding[0].startswith("It is close: 8 of 8 seeds decide")
+    assert not two(*close).deciding
+
+
+def test_of_several_arms_it_decides_with_holms_correction() -> None:
+    """Of three pairs of arms eight seeds have p = .023 at best, seven .047; with one seed tied, .094."""
+    rng = np.random.default_rng(0)
+    means = {"a": 0.9, "b": 0.95, "c": 0.93}
+    runs = [
+        run(name, seed, 0.9 if seed == 7 else round(mean + rng.normal(0, 0.0005), 5))
+        | {"tags.arm": str(place)}
+        for seed in range(8)
+        for place, (name, mean) in enumerate(means.items())
+    ]
+    result = compared(runs)
+    assert (result.pairs["better"] != "").all()
+    close = [caveat for caveat in result.caveats if "7 of 8 seeds decide, 0, 1, 2, 3, 4 and 2 more" in caveat]
+    assert len(close) == 3
+
+
+def test_after_looks_a_seed_decides_by_the_interval_that_holds_at_all_of_them() -> None:
+    points = (0.82, 0.18, 0.32, 0.81, 0.53, 0.53)
+    looked = Plan(tuple(range(LOOKS[-1])), LOOKS, 0.001)
+    (told,) = decisive(*points, plan=looked)
+    assert told.startswith(
+        "It is close: 2 of 6 seeds decide, 4, 5; without any one of them adam would not be"
+    )
+    assert not decisive(*points)
 
 
 def test_of_several_arms_only_pairs_with_the_best_or_the_baseline_are_looked_at() -> None:

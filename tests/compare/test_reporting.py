@@ -14,7 +14,7 @@ from made_stores import command, experiment, made, spread
 from sqlalchemy import create_engine, text
 
 from handwriting.bench.synthetic import SWEEP
-from handwriting.compare import load_runs, report
+from handwriting.compare import compare, load_runs, report, sentence
 from handwriting.compare.asked import LONGEST, Asked, folder_of
 from handwriting.tracking import Store
 
@@ -84,6 +84,16 @@ def test_each_question_has_a_page_and_a_run_of_its_own_and_the_same_question_the
     assert len(runs) == 3
     assert experiment(store, "synthetic").tags["mlflow.note.content"] == before, "of the default question"
     assert "test\\_loss: " not in before
+
+
+def test_a_margin_belongs_to_the_question_and_its_verdict_names_it(
+    filled: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page, usual = report(filled, margin=50), load_runs(filled)
+    out = capsys.readouterr().out
+    assert "by less than 50 points" in out or "no difference larger than 50 points" in out
+    assert page.parent.name.startswith(f"{SWEEP}-margin-50-")
+    assert "50 points" not in sentence(compare(usual.runs, usual.epochs))
 
 
 def test_a_long_question_has_a_short_name_of_its_own() -> None:
@@ -225,16 +235,16 @@ def test_the_command_refuses_a_mixed_experiment_and_takes_the_way_out_that_it_na
     assert "7 paired seeds" in done.stdout
 
 
-def test_targets_and_the_direction_of_a_metric_come_from_the_command(tmp_path: Path) -> None:
+def test_targets_the_direction_of_a_metric_and_the_margin_come_from_the_command(tmp_path: Path) -> None:
     store = made(tmp_path, 4)
     with create_engine(store.uri).begin() as connection:
         connection.execute(text("UPDATE latest_metrics SET key = 'test_kappa' WHERE key = 'test_loss'"))
-    words = ("--metric", "test_kappa", "--less-is-better", "--targets", "0.97", "0.975")
+    words = ("--metric", "test_kappa", "--less-is-better", "--targets", "0.97", "0.975", "--margin", "0.02")
     done = command(store, *words)
     assert done.returncode == 0, done.stderr
     assert "97.5%" in done.stdout
     assert "page: " in done.stdout
-    assert f"/{SWEEP}-test_kappa-less-is-better-targets-0.97-0.975-" in done.stdout
+    assert f"/{SWEEP}-test_kappa-less-is-better-targets-0.97-0.975-margin-0.02-" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -243,6 +253,7 @@ def test_targets_and_the_direction_of_a_metric_come_from_the_command(tmp_path: P
         (["--where", "model"], "must be KEY=VALUE, as batch_size=32. Received: model"),
         (["--targets", "high"], "invalid float value: 'high'"),
         (["--targets", "98"], "98"),
+        (["--margin", "0"], "must be a number > 0. Received: 0"),
         (["--metrics", "test_loss"], "unrecognized arguments: --metrics test_loss"),
         (["--metric", "test_loss", "--more-is-better"], "test_loss"),
         (["--metric", "test_acuracy"], "Did you mean 'test_accuracy'?"),

@@ -1,7 +1,8 @@
 """The sequential rule: against worked examples, over all signs, and over simulated sweeps."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from fractions import Fraction
 from itertools import product
 
 import numpy as np
@@ -42,6 +43,86 @@ def test_the_rule_as_worked_out_by_another_program(
     assert [round(look.p, 5) for look in looks] == p
     assert (looks[-1].low, looks[-1].high) == pytest.approx((low, high), abs=5e-4)
     assert [look.outcome for look in looks] == [*[""] * (len(p) - 1), ends]
+
+
+def by_counting(steps: Sequence[int], lengths: Sequence[int]) -> list[tuple[float, bool]]:
+    """Return p of each look at whole numbers, and whether it is better: flip by flip, in fractions."""
+    ended: set[tuple[int, ...]] = set()  # beginnings of flips that would have ended a sweep
+    looks = []
+    for number, (n, width) in enumerate(zip(lengths, map(Fraction, map(str, WIDTHS)), strict=False)):
+        squares = sum(step * step for step in steps[:n])
+        far = {
+            flip: math.inf
+            if any(flip[:look] in ended for look in lengths[:number])
+            else abs(sum(sign * step for sign, step in zip(flip, steps, strict=False)))
+            for flip in product((1,), *[(1, -1)] * (n - 1))
+        }
+        own = (1,) * n
+        p = sum(other >= far[own] for other in far.values()) / len(far)
+        # |t| >= width, squared, without a root.
+        beyond = {
+            flip
+            for flip, away in far.items()
+            if away == math.inf or away**2 * (n - 1 + width**2) >= width**2 * n * squares
+        }
+        looks.append((p, p <= LEVEL and own in beyond and squares > 0))
+        if len(beyond) > len(far) // 20:
+            limit = sorted(far.values(), reverse=True)[len(far) // 20]
+            beyond = {flip for flip in beyond if far[flip] > limit}
+        ended |= beyond
+    return looks
+
+
+def drawn(kind: str, rng: np.random.Generator, n: int) -> np.ndarray:
+    """Return n whole numbers, as differences in hundredths."""
+    draws: dict[str, Callable[[], np.ndarray]] = {
+        "none": lambda: rng.normal(0, 100, n),
+        "normal": lambda: rng.normal(80, 100, n),
+        "few steps": lambda: rng.integers(-1, 4, n),
+        "near each other": lambda: rng.normal(100, 30, n),
+        "some near 0": lambda: np.where(rng.random(n) < 0.3, rng.normal(0, 10, n), 100),
+    }
+    return np.rint(draws[kind]()).astype(int)
+
+
+@pytest.mark.parametrize("kind", ["none", "normal", "few steps", "near each other", "some near 0"])
+def test_the_rule_is_what_counting_flips_one_by_one_gives(kind: str) -> None:
+    """Where many flips go far enough to end a sweep, only the farthest 5 % do, and of equals none or all."""
+    rng, outcomes = np.random.default_rng(0), set()
+    for _ in range(30):
+        steps = drawn(kind, rng, 12)
+        looks = replay(steps / 100)
+        counted = by_counting(steps.tolist(), LOOKS[:3])
+        for look, (p, better) in zip(looks, counted, strict=False):
+            ends = "better" if better else "none" if look.n == 12 and p > 0.5 else ""
+            assert (look.p, look.outcome) == (p, ends), steps
+            outcomes.add((look.n, look.outcome))
+        assert looks[-1].outcome or look.n == 12
+    assert (12, "none") in outcomes if kind == "none" else {(6, "better"), (8, "better")} <= outcomes
+
+
+@pytest.mark.parametrize("kind", ["normal", "few steps", "near each other"])
+def test_with_lost_seeds_it_is_what_counting_gives_with_and_without_them(kind: str) -> None:
+    """Each look has the lost seeds before its last pair, by the largest difference that it has seen."""
+    rng, taken = np.random.default_rng(0), 0
+    for _ in range(30):
+        steps, signs = drawn(kind, rng, 10), np.zeros(10, int)
+        places = rng.choice(10, 2, replace=False)
+        signs[places] = rng.choice([-1, 1], 2)
+        differences = np.where(signs == 0, steps / 100, math.nan)
+        pairs = np.flatnonzero(signs == 0)
+        for number, look in enumerate(replay(differences, lost=signs.tolist()), start=1):
+            most = np.abs(steps[pairs[: look.n]]).max()
+            ends = [pairs[n - 1] + 1 for n in LOOKS[:number]]
+            filled = np.where(signs == 0, steps, signs * most)[: ends[-1]]
+            p, better = by_counting(steps[pairs].tolist(), LOOKS[:number])[-1]
+            if signs[: ends[-1]].any():
+                p_filled, better_filled = by_counting(filled.tolist(), ends)[-1]
+                same = filled.sum() * steps[pairs[: look.n]].sum() > 0
+                p, better = max(p, p_filled), better and better_filled and same
+            assert (look.p, look.outcome) == (p, "better" if better else ""), (steps, signs)
+            taken += better
+    assert taken, "with lost seeds too it may be better"
 
 
 DISTANCES = {
@@ -90,6 +171,9 @@ def test_it_ends_where_the_interval_lies_within_the_margin() -> None:
     near = [0.01, -0.02, 0.02, -0.01, 0.01, -0.02]
     assert outcome(near, margin=0.1) == "same"
     assert outcome(near, margin=0.02) == ""
+    one_end = [-0.2, 0.05, -0.15, 0.02, -0.1, 0.03]  # -0.232 to 0.115
+    assert outcome(one_end, margin=0.2) == outcome([-x for x in one_end], margin=0.2) == ""
+    assert outcome(one_end, margin=0.24) == outcome([-x for x in one_end], margin=0.24) == "same"
     assert outcome([0.03, 0.04, 0.03, 0.05, 0.04, 0.03], margin=0.1) == "better", "that says more"
 
 
@@ -116,6 +200,10 @@ def test_a_seed_that_failed_in_one_arm_never_helps_the_other_sides_case() -> Non
     assert outcome([nan, *near], margin=0.1, lost=[1, 0, 0, 0, 0, 0, 0]) == "", (
         "a failure is no small difference"
     )
+    # As far as any that was seen: by their mean, it would be better.
+    assert outcome([1.1, 0.9, 1.3, nan, 1.1, 0.7, 1.2, 1.7, 1.5], lost=[0, 0, 0, -1, *[0] * 5]) == ""
+    # So many that they show the other direction, and none follows.
+    assert outcome([*[nan] * 14, *whole], lost=[*[-1] * 14, *[0] * 6]) == ""
     # After the look it is not known yet.
     assert outcome([*whole, nan], lost=[0, 0, 0, 0, 0, 0, -1]) == "better"
 

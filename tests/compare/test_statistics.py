@@ -75,13 +75,52 @@ def test_the_interval_is_scipys(n: int) -> None:
     assert (row["low"], row["high"]) == pytest.approx((low, high))
 
 
-@pytest.mark.parametrize("n", [2, 5, 6, 9, 12])
+@pytest.mark.parametrize("n", [2, 5, 6, 9, 12, 16])
 def test_the_sign_flip_test_counts_every_flip(n: int) -> None:
     differences = np.random.default_rng(n).normal(0.5, size=n).round(6)
     flips = np.array(list(product((1, -1), repeat=n))) @ differences
     assert verdict_on(*differences)["p"] == pytest.approx(
         np.mean(np.abs(flips) >= abs(differences.sum()) - 1e-12)
     )
+
+
+def test_all_flips_of_up_to_24_pairs_are_counted() -> None:
+    assert verdict_on(*np.ones(24))["p"] == 2 / 2**24
+
+
+@pytest.mark.parametrize(("pairs", "level"), [(1, 0.05), (3, 0.05 / 3)])
+def test_a_difference_is_within_the_margin_where_both_one_sided_t_tests_say_so(
+    pairs: int, level: float
+) -> None:
+    """Of several pairs of arms at a level divided by their number, and never below six seeds."""
+    rng, margin, n = np.random.default_rng(0), 1.0, 8
+    seen = []
+    for sd in np.linspace(0.3, 2, 100):
+        differences = rng.normal(0.3, sd, (n, pairs))
+        below = stats.ttest_1samp(differences, margin, alternative="less").pvalue
+        above = stats.ttest_1samp(differences, -margin, alternative="greater").pvalue
+        found = with_verdicts(rows_of(differences), margin)["within"].to_list()
+        assert found == (np.maximum(below, above) < level).tolist()
+        seen += found
+    assert 0.2 < np.mean(seen) < 0.8
+    assert not with_verdicts(rows_of(np.zeros((5, 1))), margin)["within"].any()
+
+
+@pytest.mark.parametrize(
+    ("steps", "lost", "p"),
+    [
+        ([1, 2, 3, 4, 5, 6], [-1] * 6, 1786 / 2**12),  # flips with a sum of 15 or more, either way
+        ([1, 1, 1, 1, 1, 1], [-1] * 6, 1.0),
+        ([1, 1, 1, 1, 1, 1], [-1] * 20, 1.0),  # it would show the other way
+        ([1, 1, 1, 1, 1, 1], [1] * 6, 2 / 2**6),  # what speaks for it does not count
+        ([1, 1, 1, 1, 1, 1], [], 2 / 2**6),
+    ],
+)
+def test_lost_pairs_raise_p_and_never_turn_it(steps: list[int], lost: list[int], p: float) -> None:
+    row = paired_differences([np.array(steps, float)], [lost]).iloc[0]
+    assert row["p"] == p
+    assert row["p_paired"] == 2 / 2**6
+    assert (row["n"], row["difference"]) == (6, np.mean(steps)), "in p alone"
 
 
 def test_with_many_pairs_the_sign_flip_test_draws_flips_and_is_near_the_exact_value() -> None:

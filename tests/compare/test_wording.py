@@ -100,14 +100,48 @@ def test_failed_runs_are_the_first_words_of_the_verdict() -> None:
     )
 
 
+@pytest.mark.parametrize("metric", ["test_accuracy", "test_loss"])
 @pytest.mark.parametrize(("wins", "p", "better"), [(8, 0.039, "adam"), (6, 0.125, "")])
-def test_a_seed_that_failed_in_one_arm_counts_as_lost_by_the_most(wins: int, p: float, better: str) -> None:
+def test_a_seed_that_failed_in_one_arm_counts_as_lost_by_the_most(
+    wins: int, p: float, better: str, metric: str
+) -> None:
     """One failure beside six pairs and it is not better; beside eight it is."""
-    result = two(*[0.5] * wins, FAILED)
+    result = two(*[0.5] * wins, FAILED, metric=metric)
     pair = result.pairs.iloc[0]
     assert pair["p"] == pytest.approx(p, abs=5e-4)
     assert (pair["better"], pair["lost"], pair["n"]) == (better, 1, wins)
     assert f"{pair['p']:.2g}, {2 / 2**wins:.2g} without" in said(result, "counts in p as lost")
+    assert not any("in each arm" in caveat for caveat in result.caveats), "one run has failed"
+    assert not any("leaves out 0" in caveat for caveat in result.caveats), "the lost seed is why"
+
+
+def test_a_seed_that_failed_in_both_arms_or_without_a_partner_speaks_against_neither() -> None:
+    runs = [*sweep(6), run("rmsprop", 6, 0.9), run("adam", 6, 0.9), run("adam", 7, 0.9)]
+    for made in runs[12:]:
+        made["status"] = "FAILED"
+    result = compared(runs)
+    assert (result.pairs["lost"][0], result.pairs["better"][0]) == (0, "adam")
+    assert sentence(result).startswith("Failed, and in no pair: 2 runs of adam, 1 run of rmsprop. ")
+
+
+def test_a_run_that_finished_without_a_number_counts_as_failed() -> None:
+    """Where its arm has numbers; a metric that nobody logged is no failure."""
+    runs = sweep(7)
+    runs[-1]["metrics.test_accuracy"] = math.nan  # of adam, which is ahead with the other seeds
+    pair = compared(runs).pairs.iloc[0]
+    assert (pair["n"], pair["lost"], pair["better"]) == (6, 1, "")
+
+
+def test_where_both_arms_failed_half_the_time_neither_is_better() -> None:
+    """In the same seeds, so that none is lost by one arm alone."""
+    runs = [
+        run(name, seed, 0.9) | {"status": "FAILED"} for seed in range(7, 14) for name in ("adam", "rmsprop")
+    ]
+    result = compared(sweep(7) + runs)
+    pair = result.pairs.iloc[0]
+    assert pair["p"] < 0.05
+    assert (pair["lost"], pair["better"], pair["verdict"]) == (0, "", "no difference shown")
+    assert not [caveat for caveat in result.caveats if "leaves out 0" in caveat], "p is not why"
 
 
 @pytest.mark.parametrize("failed", [7, 12])
@@ -147,6 +181,9 @@ def test_where_nothing_is_shown_the_seeds_that_would_find_the_margin_are_told_wi
     assert "within a factor of 0.62 to 2.45 only)." in text
     assert "would take more than 10,000 seeds." in sentence(two(-15, -7, -44, 11, 129, -23))
     assert "8,309 seeds (3,239 to more than 10,000: " in sentence(two(-0.8, -0.4, -2.3, 0.6, 6.8, -1.2))
+    assert "To find" not in sentence(two(-0.15, -0.07, -0.44, 0.11, 1.29, -0.23, FAILED)), (
+        "a failure has no sd"
+    )
 
 
 def test_a_margin_is_in_the_metrics_own_unit_and_only_per_cent_has_one_by_default() -> None:
@@ -183,7 +220,7 @@ def test_zero_failures_in_few_seeds_bound_their_rate() -> None:
 
 def test_beyond_24_pairs_p_is_drawn_and_with_252_arms_that_is_said_to_show_nothing() -> None:
     pairs = pd.DataFrame({"first": "a", "second": "b", "n": [25] * 251, "verdict": "no difference shown"})
-    pairs = pairs.assign(better="", lost=0, low=-1.0, high=1.0, p=0.5, p_holm=0.5)
+    pairs = pairs.assign(better="", lost=0, low=-1.0, high=1.0, p=0.5, p_paired=0.5, p_holm=0.5)
     alone = two(0.1)
     seeds = by_seed(alone.runs, alone.left_out, ["adam"], more_is_better=True)
     (about_draws,) = doubts_of(seeds, pairs)

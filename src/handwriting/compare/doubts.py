@@ -45,8 +45,9 @@ def _about_collapse(seeds: BySeed, pairs: pd.DataFrame) -> Iterator[str]:
     few_seeds = {arm: n for arm, n in sound.items() if highest_rate(n) > _RARE}
     if few_seeds:
         fewest = min(few_seeds.values())
+        whose = "failed, in each arm" if len(few_seeds) == len(arms) else f"of {few(few_seeds)} failed"
         yield (
-            f"0 of {fewest} runs failed, in each arm: that rules out only a rate above "
+            f"0 of {fewest} runs {whose}: that rules out only a rate above "
             f"{100 * highest_rate(fewest):.0f} %, and a rare failure that no seed here met may change the "
             "answer"
         )
@@ -54,7 +55,9 @@ def _about_collapse(seeds: BySeed, pairs: pd.DataFrame) -> Iterator[str]:
 
 def _about_intervals(seeds: BySeed, pairs: pd.DataFrame) -> Iterator[str]:
     apart = (pairs["low"] > 0) | (pairs["high"] < 0)
-    for _, pair in pairs[apart & (pairs["verdict"] == NONE) & (pairs["p_holm"] >= LEVEL)].iterrows():
+    by_lost = (pairs["p"] >= LEVEL) & (pairs["p_paired"] < LEVEL)  # said of the lost seeds
+    shown = apart & (pairs["verdict"] == NONE) & (pairs["p_holm"] >= LEVEL) & ~by_lost
+    for _, pair in pairs[shown].iterrows():
         said = (
             f"The interval of {difference_of(pair)} leaves out 0, and yet no difference is shown: p is "
             f"{p_of(pair['p_holm'])}"

@@ -1,6 +1,7 @@
 """The runs of a sweep that was planned with looks, as the last look that was due had them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -29,6 +30,9 @@ def at_last_look(
     # What ends the sweep is the planned margin, on the metric that it was planned for.
     ends = plan.margin if metric.name == names.TEST_ACCURACY else margin
     looks = replay(differences, ends, seeds.lost(*arms).tolist())
+    ran = (seeds.values.notna() | seeds.failed).all(axis=1).sum()
+    if looks and not looks[-1].outcome and ran == len(plan.seeds):  # some failed, so no further look comes
+        looks[-1] = replace(looks[-1], outcome="none")
     reason = "its seed is not of the plan"
     if looks:
         n = looks[-1].n

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import pandas as pd
+
 from handwriting.compare.comparison import compare
 from handwriting.compare.last_look import BEYOND
 from handwriting.compare.load import load_runs
@@ -29,9 +31,10 @@ def standing(store: Store, sweep: str) -> Standing:
     loaded = load_runs(store, sweep)
     comparison = compare(loaded.runs, loaded.epochs, plan=loaded.plan)
     looks, left_out = comparison.looks, comparison.left_out
-    beyond = left_out[left_out["reason"].str.startswith(BEYOND)]
-    pairs = int(comparison.pairs["n"].iloc[0] + beyond["seed"].duplicated().sum())
-    seeds = by_seed(comparison.runs, left_out, list(comparison.arms.index), more_is_better=True)
+    beyond = left_out["reason"].str.startswith(BEYOND)
+    used = pd.concat([comparison.runs, left_out[beyond]])
+    seeds = by_seed(used, left_out[~beyond], list(comparison.arms.index), more_is_better=True)
+    pairs = int(seeds.values.notna().all(axis=1).sum())
     often = [f"{n} of {of} runs of {arm}" for arm, (n, of) in seeds.often_failed().items() if n >= 3]
     if looks and looks[-1].outcome:
         return Standing(look_line(comparison), 0)

@@ -7,7 +7,13 @@ import pandas as pd
 
 from handwriting.compare.caveats import few
 from handwriting.compare.pairs import BySeed, difference_of
-from handwriting.compare.statistics import LEVEL, PAIRS_NEEDED, RESOLUTION, intervals, sign_flip_p
+from handwriting.compare.statistics import (
+    LEVEL,
+    PAIRS_NEEDED,
+    RESOLUTION,
+    intervals,
+    paired_differences,
+)
 from handwriting.tracking import names
 
 # Iglewicz and Hoaglin 1993, How to Detect and Handle Outliers: beyond 3.5 standard deviations, as the median
@@ -21,8 +27,9 @@ def deciding_seeds(
     """Return a sentence for each seed that alone decides between one of `arms` and another.
 
     Without it the mean has the other sign, or the interval holds 0 and did not, or did not and does, or p is
-    no longer below 0.05. Where no arm is better, only seeds far from all others are tried: near the edge,
-    there is always a seed without which it is crossed.
+    no longer below 0.05, with the lost seeds and Holm's correction; but for the fewest seeds that can show
+    anything, as one fewer cannot. Where no arm is better, only seeds far from all others are tried: near the
+    edge, there is always a seed without which it is crossed.
     """
     meant = pairs["first"].isin(arms) | pairs["second"].isin(arms)
     said = []
@@ -30,7 +37,8 @@ def deciding_seeds(
         differences = seeds.differences(pair["first"], pair["second"])
         paired = ~np.isnan(differences)
         paired_seeds = seeds.values.index[paired]
-        deciding = list(_deciding(differences[paired], pair))
+        lost = seeds.lost(pair["first"], pair["second"])
+        deciding = list(_deciding(differences[paired], lost[lost != 0], pair, _corrected(pairs, pair)))
         if len(deciding) > 1 and pair["better"]:
             named = few(paired_seeds[place] for place, *_ in deciding)
             said.append(
@@ -47,17 +55,24 @@ def deciding_seeds(
     return said
 
 
-def _deciding(differences: np.ndarray, pair: pd.Series) -> Iterator[tuple[int, float, float, float]]:
+def _corrected(pairs: pd.DataFrame, pair: pd.Series) -> int:
+    """Return what Holm's correction multiplies a pair's p by, as p are now."""
+    return max(1, int(((pairs["n"] >= PAIRS_NEEDED) & (pairs["p"] >= pair["p"])).sum()))
+
+
+def _deciding(
+    differences: np.ndarray, lost: np.ndarray, pair: pd.Series, correction: int
+) -> Iterator[tuple[int, float, float, float]]:
     """Yield the place of each seed that decides, with mean and interval without it."""
     n = len(differences)
     _, start, end = (float(column[0]) for column in intervals(differences[:, np.newaxis]))
     widened = (pair["high"] - pair["low"]) / (end - start)  # to hold at all looks
     holds_0 = pair["low"] <= 0 <= pair["high"]
     for place in range(n) if pair["better"] else outlying(differences):
-        without = np.delete(differences, place)[:, np.newaxis]
-        mean, low, high = (float(column[0]) for column in intervals(without))
-        low, high = mean - widened * (mean - low), mean + widened * (high - mean)
-        p = sign_flip_p(np.rint(without / RESOLUTION))[0] if pair["better"] and n > PAIRS_NEEDED else 0.0
+        row = paired_differences([np.delete(differences, place)], [lost]).iloc[0]
+        mean = row["difference"]
+        low, high = mean - widened * (mean - row["low"]), mean + widened * (row["high"] - mean)
+        p = correction * row["p"] if pair["better"] and n > pair["needed"] else 0.0
         if mean * pair["difference"] < 0 or (low <= 0 <= high) != holds_0 or p >= LEVEL:
             yield place, mean, low, high
 

@@ -118,7 +118,8 @@ def _as_at_last_look(pairs: pd.DataFrame, looks: Sequence[Look], margin: float |
     if verdict != BETTER and (within or verdict == SAME):  # the margin asked for may be another than planned
         verdict = SAME if within else NONE
     return pairs.assign(
-        low=look.low, high=look.high, p=look.p, p_holm=look.p, verdict=verdict, within=within,
+        low=look.low, high=look.high, p=look.p, p_paired=look.p_paired, p_holm=look.p, verdict=verdict,
+        within=within,
         needed=next((n for n in LOOKS if n > look.n), look.n),
     )  # fmt: skip
 

@@ -33,7 +33,9 @@ class Look:
         difference: their mean, second arm minus first.
         low: end of the interval that holds at all looks together.
         high: its other end.
-        p: of the sign-flip test, two-sided, with the flips that an earlier look would have ended.
+        p: of the sign-flip test, two-sided, with the flips that an earlier look would have ended; where it is
+            larger, that with the lost seeds.
+        p_paired: the same without the lost seeds.
         outcome: "better", "same" (the interval lies within the margin), "none" (no difference is shown, and
             none is looked for any more), or "" (more seeds).
     """
@@ -43,6 +45,7 @@ class Look:
     low: float
     high: float
     p: float
+    p_paired: float
     outcome: str
 
 
@@ -67,19 +70,21 @@ def replay(
             break
         ends = [seeds[look - 1] + 1 for look in LOOKS[:number]]  # the seeds that each look had
         here = signs[: ends[-1]]
-        p, better = _tested(steps[seeds[:n]], LOOKS[:number])
+        p_paired, better = _tested(steps[seeds[:n]], LOOKS[:number])
+        p = p_paired
         if here.any():
             filled = np.where(here != 0, here * np.abs(steps[seeds[:n]]).max(), steps[: ends[-1]])
             known = ~np.isnan(filled)
             p_lost, better_lost = _tested(filled[known], [int(known[:end].sum()) for end in ends])
-            same_side = np.nansum(filled) * np.nansum(steps[: ends[-1]]) > 0
-            p, better = max(p, p_lost), better and better_lost and same_side
+            turned = np.nansum(filled) * np.nansum(steps[: ends[-1]]) <= 0
+            p = max(p, 1.0 if turned and p_lost <= LEVEL else p_lost)
+            better = better and better_lost and not turned
         found = differences[seeds[:n]]
         mean, half = found.mean(), width * found.std(ddof=1) / math.sqrt(n)
         same = margin is not None and -margin < mean - half and mean + half < margin and not here.any()
         over = n == LOOKS[-1] or (n >= FUTILE_FROM and p > FUTILE_P)
         outcome = "better" if better else "same" if same else "none" if over else ""
-        looks.append(Look(n, float(mean), float(mean - half), float(mean + half), p, outcome))
+        looks.append(Look(n, float(mean), float(mean - half), float(mean + half), p, p_paired, outcome))
     return looks
 
 

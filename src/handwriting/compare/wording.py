@@ -110,6 +110,11 @@ def _about_failed(arms: pd.DataFrame) -> list[str]:
 def _of_pair(comparison: Comparison, row: pd.Series) -> str:
     first, second, metric = row["first"], row["second"], comparison.metric
     title = f"{first} against {second} in {metric.name}"
+    if row["verdict"] == TOO_FEW and comparison.sequential and not comparison.looks:
+        return (
+            f"{title}: {TOO_FEW} ({count(row['n'], 'paired seed')}; fewer than {row['needed']} cannot show a "
+            f"difference, and the first look is at {row['needed']})."
+        )
     if row["verdict"] == TOO_FEW and not comparison.looks:
         return (
             f"{title}: {TOO_FEW} ({count(row['n'], 'paired seed')}; fewer than {row['needed']} "
@@ -117,7 +122,9 @@ def _of_pair(comparison: Comparison, row: pd.Series) -> str:
         )
     verdict = verdict_of(comparison, row)
     if row["verdict"] == TOO_FEW:
-        verdict = f"not clear yet, and the next look is at {row['needed']} seeds"
+        verdict = f"not clear at {row['n']} seeds"
+        if metric.name == names.TEST_ACCURACY:  # by which the sweep ends
+            verdict = f"not clear yet, and the next look is at {row['needed']} seeds"
     p = p_of(row["p_holm"]) + (" after Holm's correction" if len(comparison.pairs) > 1 else "")
     ties = f", {row['tied']} tied" if row["tied"] else ""
     return (
