@@ -27,9 +27,9 @@ def deciding_seeds(
     """Return a sentence for each seed that alone decides between one of `arms` and another.
 
     Without it the mean has the other sign, or the interval holds 0 and did not, or did not and does, or p is
-    no longer below 0.05, with the lost seeds and Holm's correction; but for the fewest seeds that can show
-    anything, as one fewer cannot. Where no arm is better, only seeds far from all others are tried: near the
-    edge, there is always a seed without which it is crossed.
+    no longer below 0.05, with the lost seeds and Holm's correction. Of the fewest seeds that can show
+    anything, and of looks, p is not asked: one seed fewer has none. Where no arm is better, only seeds far
+    from all others are tried: near the edge, there is always a seed without which it is crossed.
     """
     meant = pairs["first"].isin(arms) | pairs["second"].isin(arms)
     said = []

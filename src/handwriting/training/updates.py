@@ -1,6 +1,6 @@
 """Weights updated in one pass over memory, by kernels of TensorFlow's, in place of one pass an operation.
 
-Adam's thirteen passes are an eighth to a quarter of a step in bfloat16; LOG.md has what was measured. XLA
+Adam's twelve passes are an eighth to a quarter of a step in bfloat16; LOG.md has what was measured. XLA
 over the whole update was tried: a third of the gain, and most of a second to compile.
 """
 
