@@ -83,7 +83,7 @@ soak: .venv/ready ## kill N sweeps, or for MINUTES, at random moments and compar
 simulate: .venv/ready ## how often the verdict is wrong, and how many seeds it takes, in N simulated sweeps
 	.venv/bin/python tests/simulate.py $(if $(N),--sweeps $(N))
 
-bench: .venv/ready ## what training, tracking and reporting cost here, in twenty minutes
+bench: .venv/ready ## what training, tracking and reporting cost here, in half an hour
 	$(RUN) handwriting.bench
 
 lint: .venv/ready ## check style, types and the direction of imports

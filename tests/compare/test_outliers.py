@@ -78,6 +78,16 @@ def test_a_seed_decides_where_without_it_p_is_not_below_the_level_with_the_lost_
     assert not two(*close).deciding
 
 
+def test_of_more_than_24_pairs_only_a_seed_far_from_all_others_is_tried() -> None:
+    """One of thousands always decides where the answer is near the edge, and each would take a second."""
+    near_the_edge = np.tile([1.0, -0.38], 13)
+    result = two(*near_the_edge)
+    assert (result.pairs["better"][0], two(*near_the_edge[1:]).pairs["better"][0]) == ("adam", "")
+    assert not result.deciding
+    (told,) = two(*np.tile([0.4, -0.5], 13), 10.0).deciding
+    assert told.startswith("Seed 26 decides:")
+
+
 def test_of_several_arms_it_decides_with_holms_correction() -> None:
     """Of three pairs of arms eight seeds have p = .023 at best, seven .047; with one seed tied, .094."""
     rng = np.random.default_rng(0)

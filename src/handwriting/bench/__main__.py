@@ -1,4 +1,4 @@
-"""`make bench`: measure, print the table, and write it with a figure; twenty minutes on two cores."""
+"""`make bench`: measure, print the table, and write it with a figure; half an hour on two cores."""
 
 import argparse
 from pathlib import Path
