@@ -2,8 +2,9 @@
 
     make simulate N=2000
 
-Sweeps of equal arms go through the whole of `compare`, as their runs would come from a store; what concerns
-the rule alone goes through the rule. A table in Markdown, each share with its standard error.
+Sweeps of equal arms until clear go through the whole of `compare`, as their runs would come from a store;
+what concerns one look, or the rule alone, through the statistics. A table in Markdown, each share with its
+standard error.
 """
 
 import argparse
@@ -11,7 +12,7 @@ import math
 import multiprocessing
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from unittest.mock import patch
@@ -33,7 +34,6 @@ SPREAD = 0.001  # standard deviation of accuracy over seeds
 COLLAPSED, OFTEN = 0.1, 0.1  # the accuracy of a run that collapsed, and how often one does, or fails
 MARGIN = 0.001
 UNTIL_CLEAR = Plan(tuple(range(LOOKS[-1])), LOOKS, MARGIN)
-RULES = {"6 seeds": Plan(tuple(range(6))), "20 seeds": Plan(tuple(range(20))), "until clear": UNTIL_CLEAR}
 
 
 def normal(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -79,18 +79,24 @@ def compared(arms: tuple[np.ndarray, np.ndarray], plan: Plan) -> Comparison:
     return compare(pd.DataFrame(runs), epochs_of(), plan=plan)
 
 
-def whole(kind: Draw, seed: int, rules: Mapping[str, Plan] = RULES) -> list[dict[str, object]]:
-    """Return what `compare` says of one sweep of equal arms, by each rule."""
+def whole(kind: Draw, seed: int) -> dict[str, object]:
+    """Return what `compare` says of one sweep of equal arms until clear."""
     arms = kind(np.random.default_rng([KINDS.index(kind), seed]), LOOKS[-1])
-    found = []
-    for rule, plan in rules.items():
-        pair = compared(arms, plan).pairs.iloc[0]
-        holds = pair["low"] <= 0 <= pair["high"]
-        found.append(
-            {"what": kind.__name__.replace("_", " "), "rule": rule, "better": pair["verdict"] == BETTER,
-             "interval holds the truth": holds, "seeds": pair["n"]}
-        )  # fmt: skip
-    return found
+    return _of_equal(kind, "until clear", compared(arms, UNTIL_CLEAR).pairs.iloc[0])
+
+
+def one_look(kind: Draw, n: int, seed: int) -> dict[str, object]:
+    """Return what the rule of one look says of the first n seeds of the same sweep."""
+    arms = kind(np.random.default_rng([KINDS.index(kind), seed]), LOOKS[-1])
+    first, second = (values[:n] for values in arms)
+    differences, lost = second - first, np.isnan(first).astype(int) - np.isnan(second)
+    rows = paired_differences([differences[~np.isnan(differences)]], [lost[lost != 0].tolist()])
+    return _of_equal(kind, f"{n} seeds", with_verdicts(rows).iloc[0])
+
+
+def _of_equal(kind: Draw, rule: str, pair: pd.Series) -> dict[str, object]:
+    return {"what": kind.__name__.replace("_", " "), "rule": rule, "better": pair["verdict"] == BETTER,
+            "interval holds the truth": pair["low"] <= 0 <= pair["high"], "seeds": pair["n"]}  # fmt: skip
 
 
 def rule(effect: float, futile: bool, seed: int) -> dict[str, object]:
@@ -136,7 +142,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sweeps", type=int, default=2_000)
     sweeps = parser.parse_args().sweeps
-    tasks: list[Callable[[int], object]] = [partial(whole, kind) for kind in KINDS]
+    tasks: list[Callable[[int], object]] = []
+    for kind in KINDS:
+        tasks += [*(partial(one_look, kind, n) for n in (6, 20)), partial(whole, kind)]
     for effect in (0, 0.5, 1, 2, 2.75):
         tasks += [*(partial(fixed, effect, n) for n in (6, 20)), partial(rule, effect, True)]
     tasks += [partial(rule, 0, False), peeking, *(partial(at_margin, sd) for sd in (0.1, 0.5))]

@@ -9,7 +9,7 @@ import pytest
 from handwriting.compare.sequential import replay
 from handwriting.compare.statistics import LEVEL
 from handwriting.tracking.plans import LOOKS
-from simulate import KINDS, MARGIN, UNTIL_CLEAR, Draw, table, whole
+from simulate import KINDS, MARGIN, Draw, table, whole
 
 SWEEPS, WHOLE = 500, 20
 
@@ -27,7 +27,7 @@ def test_of_equal_arms_one_is_said_to_be_better_in_at_most_5_in_100(kind: Draw) 
     by_rule = [rule(kind, seed) for seed in range(SWEEPS)]
     better = np.mean([said for _, said in by_rule])
     assert better <= LEVEL + 2 * math.sqrt(LEVEL * (1 - LEVEL) / SWEEPS)
-    found = pd.DataFrame([whole(kind, seed, {"until clear": UNTIL_CLEAR})[0] for seed in range(WHOLE)])
+    found = pd.DataFrame([whole(kind, seed) for seed in range(WHOLE)])
     assert list(zip(found["seeds"], found["better"], strict=True)) == by_rule[:WHOLE], "compare says the same"
     first, second, row = table(found, WHOLE)
     assert first.count("|") == second.count("|") == row.count("|")
