@@ -40,7 +40,8 @@ def deciding_seeds(
         paired = ~np.isnan(differences)
         paired_seeds = seeds.values.index[paired]
         lost = seeds.lost(pair["first"], pair["second"])
-        deciding = list(_deciding(differences[paired], lost[lost != 0], pair, _corrected(pairs, pair)))
+        signs = lost[lost != 0].tolist()
+        deciding = list(_deciding(differences[paired], signs, pair, _corrected(pairs, pair)))
         if len(deciding) > 1 and pair["better"]:
             named = few(paired_seeds[place] for place, *_ in deciding)
             said.append(
@@ -63,7 +64,7 @@ def _corrected(pairs: pd.DataFrame, pair: pd.Series) -> int:
 
 
 def _deciding(
-    differences: np.ndarray, lost: np.ndarray, pair: pd.Series, correction: int
+    differences: np.ndarray, lost: list[int], pair: pd.Series, correction: int
 ) -> Iterator[tuple[int, float, float, float]]:
     """Yield the place of each seed that decides, with mean and interval without it."""
     n = len(differences)
