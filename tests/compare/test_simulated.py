@@ -11,7 +11,7 @@ from handwriting.compare.statistics import LEVEL
 from handwriting.tracking.plans import LOOKS
 from simulate import KINDS, MARGIN, Draw, table, whole
 
-SWEEPS, WHOLE = 500, 20
+SWEEPS, WHOLE = 1_000, 30
 
 
 def rule(kind: Draw, seed: int) -> tuple[int, bool]:

@@ -110,15 +110,13 @@ def _about_failed(arms: pd.DataFrame) -> list[str]:
 def _of_pair(comparison: Comparison, row: pd.Series) -> str:
     first, second, metric = row["first"], row["second"], comparison.metric
     title = f"{first} against {second} in {metric.name}"
-    if row["verdict"] == TOO_FEW and comparison.sequential and not comparison.looks:
-        return (
-            f"{title}: {TOO_FEW} ({count(row['n'], 'paired seed')}; fewer than {row['needed']} cannot show a "
-            f"difference, and the first look is at {row['needed']})."
-        )
     if row["verdict"] == TOO_FEW and not comparison.looks:
+        needed = row["needed"]
+        planned = f", and the first look is at {needed})."
+        following = planned if comparison.sequential else f"). Run it with seed=range({needed}) or more."
         return (
-            f"{title}: {TOO_FEW} ({count(row['n'], 'paired seed')}; fewer than {row['needed']} "
-            f"cannot show a difference). Run it with seed=range({row['needed']}) or more."
+            f"{title}: {TOO_FEW} ({count(row['n'], 'paired seed')}; fewer than {needed} cannot show a "
+            f"difference{following}"
         )
     verdict = verdict_of(comparison, row)
     if row["verdict"] == TOO_FEW:
