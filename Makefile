@@ -16,14 +16,14 @@ ELSEWHERE := $(shell test "$$(cat .venv/ready 2>/dev/null)" = "$$(pwd -P)" || ec
 number = $(if $(filter $(2),$(MAKECMDGOALS)),$(if $(shell [[ '$($(1))' =~ ^([1-9][0-9]*)?$$ ]] && echo yes),, \
 	$(error $(1) must be $(if $(filter SEEDS,$(1)),until_clear or )a whole number, 1 or more. Received: $($(1)))))
 $(if $(filter until_clear,$(SEEDS)),,$(call number,SEEDS,sweep notebook-protocol))
-$(call number,JOBS,sweep quick notebook-protocol)
+$(call number,JOBS,sweep quick tuned notebook-protocol)
 $(call number,N,soak simulate)
 $(call number,MINUTES,soak)
 $(call number,PORT,ui)
 # $(call quietly,COMMAND): show what it says only where it fails.
 quietly = @said=$$($(1) 2>&1) || { echo "$$said" >&2; exit 1; }
 
-.PHONY: help setup sweep quick notebook-protocol report analysis lab ui orphans test soak simulate bench lint lock clean
+.PHONY: help setup sweep quick tuned notebook-protocol report analysis lab ui orphans test soak simulate bench lint lock clean
 
 help: ## say what there is
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 26
@@ -51,6 +51,9 @@ sweep: .venv/ready ## compare RMSprop with Adam on the notebook's CNN (SEEDS=n o
 
 quick: .venv/ready ## the same comparison with a smaller network, in two to three minutes (JOBS=n, PRECISION=name)
 	$(RUN) handwriting.train experiment=quick $(COMPUTE) $(AT_ONCE)
+
+tuned: .venv/ready ## the same once more, each optimizer at its best of eight settings (JOBS=n, PRECISION=name)
+	$(RUN) handwriting.tune experiment=tuned $(COMPUTE) $(AT_ONCE)
 
 notebook-protocol: .venv/ready ## what the notebook did, beside what it lacked (SEEDS=n)
 	$(RUN) handwriting.train experiment=notebook_protocol '$(SEED)' $(COMPUTE) $(AT_ONCE)

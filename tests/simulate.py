@@ -26,6 +26,7 @@ from made_runs import epochs_of, run
 from handwriting.compare import Comparison, compare, sequential
 from handwriting.compare.sequential import replay
 from handwriting.compare.statistics import BETTER, LEVEL, SAME, paired_differences, with_verdicts
+from handwriting.compare.tuned import choose
 from handwriting.tracking.plans import LOOKS, Plan
 
 Draw = Callable[[np.random.Generator, int], tuple[np.ndarray, np.ndarray]]
@@ -137,6 +138,37 @@ def at_margin(sd: float, seed: int) -> list[dict[str, object]]:
     return [*found, {"what": what, "rule": "until clear", SAME: within, "seeds": last.n}]
 
 
+def tuned(numbers: tuple[int, int], apart: bool, seed: int) -> np.ndarray:
+    """Return the differences of two arms, each the best of so many settings that are all equal, by seed.
+
+    Args:
+        numbers: of settings that each arm tries, with six seeds.
+        apart: whether the arms are judged on other seeds than those that chose, as the rule is.
+        seed: of the simulated tuning.
+    """
+    rng, chose, judged = np.random.default_rng([*numbers, seed]), LOOKS[0], []
+    luck = rng.normal(0, SPREAD, chose + LOOKS[-1])  # of a seed, the same for all settings of both arms
+    for number in numbers:
+        accuracy = TRUE + luck + rng.normal(0, SPREAD, (number, len(luck)))
+        runs = pd.DataFrame(accuracy[:, :chose]).rename_axis("number").reset_index().melt("number")
+        best = choose(runs.assign(arm="arm", status="FINISHED"))["arm"]
+        judged.append(accuracy[best, chose if apart else 0 :][: LOOKS[-1]])
+    return judged[1] - judged[0]
+
+
+def of_tuned(numbers: tuple[int, int], apart: bool, seed: int) -> list[dict[str, object]]:
+    """Return what both rules say of them."""
+    differences = tuned(numbers, apart, seed)
+    verdict = with_verdicts(paired_differences([differences[: LOOKS[0]]]))["verdict"].iloc[0]
+    last = replay(differences)[-1]
+    seeds = "others" if apart else "those that chose, which is refused"
+    what = f"best of {numbers[0]} against best of {numbers[1]}, judged on {seeds}"
+    return [
+        {"what": what, "rule": "6 seeds", "better": verdict == BETTER, "seeds": LOOKS[0]},
+        {"what": what, "rule": "until clear", "better": last.outcome == "better", "seeds": last.n},
+    ]
+
+
 def main() -> None:
     """Simulate on all cores, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -148,6 +180,8 @@ def main() -> None:
     for effect in (0, 0.5, 1, 2, 2.75):
         tasks += [*(partial(fixed, effect, n) for n in (6, 20)), partial(rule, effect, True)]
     tasks += [partial(rule, 0, False), peeking, *(partial(at_margin, sd) for sd in (0.1, 0.5))]
+    for numbers in ((10, 10), (1, 10)):
+        tasks += [partial(of_tuned, numbers, apart) for apart in (True, False)]
     found: list[dict[str, object]] = []
     with multiprocessing.get_context("spawn").Pool(len(os.sched_getaffinity(0))) as pool:
         for number, task in enumerate(tasks, start=1):

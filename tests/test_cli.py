@@ -58,6 +58,9 @@ MISTAKES = {
     "-m arms={a:'epochs=2',b:'epochs=3',a:'epochs=4'}": r"arms: the name a stands twice\. Give each",
     "-m arms={}": r"arms must be names with the overrides of each",
     "-m experiment=adamw_or_sgd arms.z='epochs=2'": r"arms\.z: there is no such arm\. Add it: '\+arms\.z=",
+    # tuning
+    "tuning=rmsprop_vs_adam": r"tuning: python -m handwriting\.tune tries its settings, with the same words",
+    "-m tuning=rmsprop": r"tuning=rmsprop: there is no such file in conf/tuning\. There are: rmsprop_vs_",
     # keys
     "lr=1": r"lr: there is no such key\. Did you mean 'optimizer\.learning_rate'\?",
     "optimizer.lr=1": r"optimizer\.lr: there is no such key\. Did you mean 'optimizer\.learning_rate'\?",
@@ -130,6 +133,19 @@ MISTAKES = {
     "-m data.path=/nowhere.npz seed=0,1": r"data\.path must name an \.npz file",
     "-m tracking.uri=sqlite:///{tmp}/text/mlflow.db seed=0,1": r"the store {tmp}/text/mlflow\.db cannot be",
 }
+TUNING_MISTAKES = {
+    "tuning.seeds=range(4,6)": r"tuning\.seeds and .*: the verdict has seed 4, 5 too, and seeds that",
+    "tuning.seeds=19 tuning.verdict_seeds=until_clear": r"tuning\.seeds .* may take seed 19 too, and",
+    "tuning.seeds=one": r"tuning\.seeds must be seeds, as range\(100, 102\) or 100,101\. Received: one$",
+    "seed=0,1": r"seed=0,1: a tuning has tuning\.seeds, which choose, and tuning\.verdict_seeds$",
+    "data.validation_on_test=true": r"data\.validation_on_test=true: .* chosen by the test set\.",
+    "model=cnn,mlp": r"model=cnn,mlp has several values, and a tuning has one for all arms, which are",
+    "tuning.settings=1": r"tuning\.settings must be a whole number, at least 2\. Received: 1$",
+    "+tuning.metric=test_loss": r"tuning\.metric: there is no such key\. .*There are: arms, settings,",
+    "optimizer=sgd": r"tuning\.arms\.rmsprop: optimizer=rmsprop is set for all arms too, by optimizer=",
+    "epochs=0": r"tuning\.arms\.rmsprop: epochs must be a whole number, at least 1\. Received: 0$",
+}
+MISTAKES |= {f"-m tuning=rmsprop_vs_adam {words}": said for words, said in TUNING_MISTAKES.items()}
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:

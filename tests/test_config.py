@@ -70,7 +70,7 @@ def test_every_file_composes_with_the_defaults(file: Path) -> None:
 @pytest.mark.usefixtures("_gpu")
 @pytest.mark.parametrize("file", FILES, ids=str)
 def test_every_file_begins_with_a_command_that_composes_and_uses_it(file: Path) -> None:
-    found = re.search(r"^# (python -m handwriting\.train.*)", (CONF / file).read_text(), re.MULTILINE)
+    found = re.search(r"^# (python -m handwriting\.t(?:rain|une).*)", (CONF / file).read_text(), re.MULTILINE)
     assert found
     for job in jobs_of(found[1]):
         assert f"{file.parent}={file.stem}" in job

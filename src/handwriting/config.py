@@ -33,6 +33,8 @@ GROUPS = (
     "precision",
 )  # that decide a result
 OPEN_GROUPS = ("optimizer", "schedule", "model")  # whose members are made by a `_target_`
+OF_SWEEP = ("arms", "margin", "tuning")  # keys that are nothing to one run
+TOLD = tuple(f"tracking.{name}" for name in ("sweep", "arm", "label", "tuning"))  # to a job by its sweep
 
 
 @dataclass
@@ -52,7 +54,7 @@ class TrackingConfig:
     """Where runs are stored: an MLflow tracking URI and the name of an experiment in it.
 
     A sweep tells each of its jobs its own name, the place of the job's arm among its arms, from 0, and the
-    arm's label.
+    arm's label; a tuning tells the arm that the job's setting is tried for.
     """
 
     uri: str = MISSING
@@ -60,6 +62,7 @@ class TrackingConfig:
     sweep: str = ""
     arm: int | None = None
     label: str = ""
+    tuning: str = ""
 
 
 @dataclass
@@ -84,7 +87,7 @@ class Config:
     """All that determines a run.
 
     `optimizer`, `schedule`, `model` and the members of `metrics` and `callbacks` are open: they go to their
-    `_target_`. `arms`, by their names, and `margin` are a sweep's, and nothing to one run.
+    `_target_`. `arms`, by their names, `margin` and `tuning` are a sweep's, and nothing to one run.
     `seed` is a whole number, or a sweep's until_clear.
     """
 
@@ -107,6 +110,7 @@ class Config:
     force: bool = False
     arms: Any = None
     margin: float = MISSING
+    tuning: Any = None
 
 
 ConfigStore.instance().store(name="schema", node=Config)

@@ -106,6 +106,7 @@ KEYS: dict[str, Key] = {
     "tracking.sweep": _TOLD,
     "tracking.arm": _TOLD,
     "tracking.label": _TOLD,
+    "tracking.tuning": _TOLD,
     "start.optimizer": Key(
         "starts from the weights of a run with this optimizer",
         "an optimizer, or null for random weights",
@@ -156,6 +157,10 @@ KEYS: dict[str, Key] = {
     "arms": Key(
         "the arms of a sweep by name, each with overrides of its own",
         'as {small: "batch_size=32", large: "batch_size=128 epochs=5"}, or null',
+    ),
+    "tuning": Key(
+        "what python -m handwriting.tune tries for each arm, before it judges them",
+        "a file in conf/tuning, or null",
     ),
 }
 

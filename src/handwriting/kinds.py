@@ -60,7 +60,7 @@ def check_kinds(cfg: DictConfig, runtime: RuntimeConf) -> None:
 
 def _check_choices(runtime: RuntimeConf) -> None:
     """Refuse several members of a group, and a file's name; Hydra takes both."""
-    for group in (*GROUPS, "experiment"):
+    for group in (*GROUPS, "tuning", "experiment"):
         choice = runtime.choices.get(group, "")
         if choice is not None and choice.endswith(".yaml"):
             name = choice.removesuffix(".yaml")

@@ -49,6 +49,8 @@ def run(cfg: DictConfig) -> float:
     check_kinds(cfg, runtime)
     if cfg.arms is not None and cfg.tracking.arm is None:
         raise UserError("arms: a sweep compares them. Add -m")
+    if cfg.tuning is not None and cfg.tracking.arm is None:
+        raise UserError("tuning: python -m handwriting.tune tries its settings, with the same words after it")
     if HydraConfig.get().mode == RunMode.RUN and (warning := check_precision(cfg.precision)):
         log.warning(warning)  # a sweep says it once
     store = Store(cfg.tracking.uri)
@@ -136,8 +138,12 @@ def job(cfg: DictConfig) -> float:
         raise UserError(line or repr(error)) from error
 
 
-def main() -> None:
-    """Run the command line; a user's mistake ends in one line and exit code 1."""
+def main(config: str = "config") -> None:
+    """Run the command line; a user's mistake ends in one line and exit code 1.
+
+    Args:
+        config: the name of the file in conf/ that the command begins with.
+    """
     terminal.survive()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors, instead of printing its own pages
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
@@ -146,7 +152,7 @@ def main() -> None:
     try:
         check_options(sys.argv[1:])
         # Not as a decorator: worker processes look for the plain function under its name.
-        hydra.main(version_base="1.3", config_path=str(ROOT / "conf"), config_name="config")(job)()
+        hydra.main(version_base="1.3", config_path=str(ROOT / "conf"), config_name=config)(job)()
     except JobsFailed:
         sys.exit(1)
     except KeyboardInterrupt:

@@ -6,14 +6,17 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper, BasicSweepe
 from hydra.conf import RuntimeConf
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from handwriting.config import check_value, cores
+from handwriting.errors import UserError
 from handwriting.kinds import check_kinds
 from handwriting.sweeps.arms import Asked, check_names, named_jobs
 from handwriting.sweeps.processes import jobs_that_fit
 from handwriting.sweeps.seeds import all_seeds
 from handwriting.sweeps.sweep import run_sweep
+from handwriting.sweeps.tuning import Tuner, space_asked
 
 
 class TrackedSweeper(BasicSweeper):
@@ -36,21 +39,39 @@ class TrackedSweeper(BasicSweeper):
             arguments = [*arguments, f"threads={max(1, cores() // at_once)}"]
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         parsed = parser.parse_overrides([*self._parse_config(), *arguments])
+        choices = self.config.hydra.runtime.choices
+        experiment = choices.get("experiment") or choices.get("tuning") or "sweep"
+        at_once = jobs_at_once or ("jobs" in self.config.hydra.launcher and jobs_that_fit()) or 1
+        try:
+            if self.config.get("tuning") is not None:
+                own: Any = OmegaConf.to_container(self.config.tuning)
+                space, shared = space_asked(own, parsed)
+                file = choices.get("tuning") or experiment
+                return Tuner(
+                    file, experiment, space, shared, self._compose, parser, self.launcher, at_once
+                ).run()
+            if self.config.hydra.job.config_name == "tune":
+                raise UserError("tuning has no value. Give one: tuning=NAME, of a file in conf/tuning")
+            asked, until_clear = self._asked(parsed, parser)
+            return run_sweep(experiment, asked, self._compose, self.launcher, until_clear, at_once)
+        finally:
+            getattr(self.launcher, "close", lambda: None)()  # ours keeps its workers from batch to batch
+
+    def _asked(self, parsed: list[Override], parser: OverridesParser) -> tuple[list[Asked], bool]:
+        """Return each job of a sweep, and whether they are all that there may be, until it is clear."""
         for override in parsed:
             if override.key_or_group == "arms":
                 check_names(str(override.input_line))
+        assert self.config is not None
         parsed, until_clear = all_seeds(parsed, parser)
         # The arms are the sweep's, not a job's.
         parsed = [override for override in parsed if override.key_or_group.partition(".")[0] != "arms"]
         jobs = [job for batch in self.split_arguments(parsed, None) for job in batch]
         own: Any = OmegaConf.to_container(OmegaConf.masked_copy(self.config, "arms"))
         arms = own.get("arms")  # gone, where the command line says ~arms
-        asked = [Asked(job) for job in jobs]
-        if arms is not None:
-            asked = named_jobs(arms, jobs, parser.parse_overrides)
-        experiment = self.config.hydra.runtime.choices.get("experiment") or "sweep"
-        at_once = jobs_at_once or ("jobs" in self.config.hydra.launcher and jobs_that_fit())
-        return run_sweep(experiment, asked, self._compose, self.launcher, until_clear, at_once or 1)
+        if arms is None:
+            return [Asked(job) for job in jobs], until_clear
+        return named_jobs(arms, jobs, parser.parse_overrides), until_clear
 
     def _compose(self, job: list[str]) -> tuple[DictConfig, RuntimeConf]:
         assert self.hydra_context is not None

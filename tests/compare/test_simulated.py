@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from handwriting.compare.sequential import replay
-from handwriting.compare.statistics import LEVEL
+from handwriting.compare.statistics import LEVEL, paired_differences
 from handwriting.tracking.plans import LOOKS
-from simulate import KINDS, MARGIN, Draw, table, whole
+from simulate import KINDS, MARGIN, Draw, table, tuned, whole
 
 SWEEPS, WHOLE = 1_000, 30
 
@@ -31,3 +31,20 @@ def test_of_equal_arms_one_is_said_to_be_better_in_at_most_5_in_100(kind: Draw) 
     assert list(zip(found["seeds"], found["better"], strict=True)) == by_rule[:WHOLE], "compare says the same"
     first, second, row = table(found, WHOLE)
     assert first.count("|") == second.count("|") == row.count("|")
+
+
+def better_when_tuned(numbers: tuple[int, int], apart: bool, sweeps: int = SWEEPS) -> float:
+    """Return how often one of two equal arms is "better" on six seeds, each at its best of so many."""
+    found = [tuned(numbers, apart, seed)[: LOOKS[0]] for seed in range(sweeps)]
+    rows = paired_differences(found)
+    return float((((rows["low"] > 0) | (rows["high"] < 0)) & (rows["p"] < LEVEL)).mean())
+
+
+@pytest.mark.parametrize("numbers", [(10, 10), (1, 10)])
+def test_of_equal_arms_that_were_tuned_one_is_better_in_at_most_5_in_100(numbers: tuple[int, int]) -> None:
+    assert better_when_tuned(numbers, apart=True) <= LEVEL + 2 * math.sqrt(LEVEL * (1 - LEVEL) / SWEEPS)
+
+
+def test_the_seeds_that_chose_would_call_the_best_of_many_better() -> None:
+    """So they are refused."""
+    assert better_when_tuned((1, 40), apart=False, sweeps=300) > 2 * LEVEL

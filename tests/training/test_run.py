@@ -1,5 +1,6 @@
 """One run, from a config to what the store holds of it."""
 
+import dataclasses
 import hashlib
 import json
 import time
@@ -18,7 +19,7 @@ from sklearn.metrics import f1_score
 from small_runs import artifact, experiment, interrupted, model_of, points
 
 from conftest import CHOICES, SMALL, fit_tracked, runs_in
-from handwriting.config import ROOT, check_config, compose, flatten, start_config
+from handwriting.config import ROOT, TOLD, check_config, compose, flatten, start_config
 from handwriting.data import Dataset, Split, load_dataset
 from handwriting.errors import UserError
 from handwriting.tracking import Store
@@ -86,12 +87,31 @@ def test_a_run_ends_as_finished_under_a_name_that_says_what_it_is(finished: Run)
     assert "failure" not in finished.data.tags
 
 
+def test_a_run_that_tries_a_setting_does_not_read_the_test_set(
+    dataset: Dataset, request: pytest.FixtureRequest
+) -> None:
+    """And is not the run of the same setting that does, though it comes to the same weights."""
+    words = ("model=mlp", "model.units=16", "epochs=1")
+    judged = fit_tracked(experiment(request, *words), dataset)
+    none: Any = None
+    told = experiment(request, *words, "tracking.tuning=adam")
+    tried = fit_tracked(told, dataclasses.replace(dataset, test=none))
+    assert tried.data.tags["tuning"] == "adam"
+    assert "tuning" not in judged.data.tags
+    assert tried.info.run_id != judged.info.run_id
+    assert tried.data.tags["fingerprint"] != judged.data.tags["fingerprint"]
+    assert tried.data.tags["weights.final"] == judged.data.tags["weights.final"]
+    left_out = judged.data.metrics.keys() - tried.data.metrics.keys()
+    assert left_out == {"test_accuracy", "test_loss"}
+    assert tried.info.status == "FINISHED"
+
+
 def test_params_are_the_resolved_config_the_choices_and_kerass_optimizer(
     finished: Run, cfg: DictConfig
 ) -> None:
     params, setting = finished.data.params, flatten(cfg)
     # A run may belong to several sweeps, so these are tags; and arms are nothing to one run.
-    for key in ("tracking.sweep", "tracking.arm", "tracking.label", "arms", "margin"):
+    for key in (*TOLD, "arms", "margin", "tuning"):
         del setting[key]
         assert key not in params
     assert params.items() >= {key: str(value) for key, value in setting.items()}.items()

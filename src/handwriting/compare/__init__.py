@@ -1,7 +1,7 @@
 """From runs in the store to an answer.
 
 The way through the room: load → select → comparison (with pairs, statistics, question, levels, outliers,
-caveats) → wording, tables, figures → page.
+tuned, caveats) → wording, tables, figures → page.
 Importing it takes pandas and Matplotlib, a second, so a command does so once it has to; MLflow is imported by
 what writes to the store or asks a server.
 """
@@ -12,6 +12,7 @@ from handwriting.compare.load import LoadedRuns, load_runs
 from handwriting.compare.mistakes import mistakes_of
 from handwriting.compare.reporting import report
 from handwriting.compare.tables import tables
+from handwriting.compare.tuned import load_tuned
 from handwriting.compare.wording import method, sentence
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "differences",
     "draw_figures",
     "load_runs",
+    "load_tuned",
     "method",
     "mistakes_of",
     "report",

@@ -18,6 +18,7 @@ from handwriting.compare.question import Choice, choose, kind_of, settings_of, t
 from handwriting.compare.select import select
 from handwriting.compare.sequential import Look
 from handwriting.compare.statistics import SAME
+from handwriting.compare.tuned import Tuned, about_settings
 from handwriting.errors import UserError
 from handwriting.tracking import names
 from handwriting.tracking.plans import Plan
@@ -63,6 +64,7 @@ class Comparison:
         plan: how many seeds were planned before the first ran; None where that is not known.
         looks: those that the plan had and that were due; the last one is what the pair says.
         deciding: sentences on seeds that alone decide between two arms.
+        tuned: the tuning that chose the arms' settings; None where none did.
         caveats: sentences that belong beside every number.
     """
 
@@ -84,6 +86,7 @@ class Comparison:
     plan: Plan | None
     looks: tuple[Look, ...]
     deciding: tuple[str, ...]
+    tuned: Tuned | None
     caveats: tuple[str, ...]
 
     @property
@@ -102,6 +105,7 @@ def compare(
     more_is_better: bool | None = None,
     margin: float | None = None,
     plan: Plan | None = None,
+    tuned: Tuned | None = None,
 ) -> Comparison:
     """Compare the arms of a sweep, two by two, over the seeds that both have.
 
@@ -123,6 +127,7 @@ def compare(
         margin: a difference that does not matter, in the metric's own unit: 0.1 is 0.1 points of per cent.
             By default the plan's, or 0.1 points; of another metric none.
         plan: of the sweep.
+        tuned: what chose the arms' settings; runs with one of its seeds are left out.
 
     Raises:
         UserError: there are no runs, or none that handwriting.train made, or no such setting or metric; the
@@ -130,7 +135,7 @@ def compare(
             knows whether more or less of the metric is better, or it is known to be the other way.
     """
     asked = checked(targets)
-    keys, arms, runs = select(runs, by, metric, where)
+    keys, arms, runs = select(runs, by, metric, where, tuned.tuning.seeds if tuned else ())
     known = _metric(metric, runs[runs["reason"] == ""], more_is_better)
     margin = _margin(known, margin, plan)
     looks: list[Look] | None = None
@@ -151,7 +156,7 @@ def compare(
     seeds = two_by_two.by_seed(used, looked, arms, bool(known.more_is_better))
     pairs = two_by_two.table_of_pairs(seeds, margin, looks)
 
-    caveats = caveats_of(used, left_out, keys)
+    caveats = [*(about_settings(tuned) if tuned else ()), *caveats_of(used, left_out, keys)]
     without = len(ids) - curves.dropna(subset=names.VAL_ACCURACY)["run_id"].nunique()
     if without and len(times):
         caveats.append(
@@ -185,6 +190,7 @@ def compare(
         plan=plan,
         looks=tuple(looks or ()),
         deciding=tuple(deciding),
+        tuned=tuned,
         caveats=tuple(caveats),
     )
 

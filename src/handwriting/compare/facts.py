@@ -9,6 +9,7 @@ import pandas as pd
 from handwriting.compare.caveats import count, few, short
 from handwriting.compare.comparison import Comparison, margin_of, ranked
 from handwriting.compare.question import differing
+from handwriting.compare.tuned import cost
 from handwriting.tracking import Store, names
 from handwriting.tracking.plans import LOOKS
 
@@ -29,6 +30,7 @@ def facts_of(comparison: Comparison) -> dict[str, str]:
         "data": _values(_sources(runs), "source") + (f", SHA-256 {digest}" if digest else ""),
         "seeds": f"{few(_ranges(seeds), 20)} ({count(len(seeds), 'seed')})",
         "plan": _plan(comparison),
+        "tuning": cost(comparison.tuned) if comparison.tuned else "",
         "runs": f"{len(runs)} compared, {len(comparison.left_out)} left out",
         "compared metric": _about(comparison.metric),
         "settings chosen by": _about(comparison.choice.metric) if len(comparison.arms) > 2 else "",

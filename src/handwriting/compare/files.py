@@ -68,6 +68,10 @@ def tidy_tables(loaded: LoadedRuns, comparison: Comparison) -> dict[str, pd.Data
         "pairs": comparison.pairs,
         "left_out": comparison.left_out[[*columns, "reason"]],
     }
+    if comparison.tuned is not None:
+        tables["tuning"] = comparison.tuned.runs.join(
+            comparison.tuned.settings[["chosen", *comparison.tuned.keys]], on=["arm", "number"]
+        )
     return tables | ({"times_to_target": comparison.times} if len(comparison.times) else {})
 
 

@@ -15,12 +15,13 @@ from handwriting.compare.caveats import few
 from handwriting.errors import UserError, nearest
 from handwriting.tracking import Store, names
 from handwriting.tracking.plans import Plan, plans_in
+from handwriting.tracking.tunings import Tuning, tunings_in
 
 # Of a run's tags, what a comparison looks at, and those of names.BETTER; at 10,000 runs the others take a
 # second.
 TAGS = (
     names.SWEEP, names.ARM, names.COLOR, names.DATA, names.INITIAL_WEIGHTS, names.NOT_KEPT, names.DIRTY,
-    names.HOST, *names.COMPUTING,
+    names.TUNING, names.HOST, *names.COMPUTING,
 )  # fmt: skip
 PER_EPOCH = (names.VAL_ACCURACY, names.VAL_LOSS, names.EPOCH_SECONDS)
 NOTHING = "the store has no runs. Train some: make sweep, or make quick"
@@ -48,6 +49,7 @@ class LoadedRuns:
             last value), and of its arm in the sweep place (from 0) and label, missing where none is stored.
         epochs: one row per run and epoch: run_id, epoch (from 0), PER_EPOCH, and all other metrics val_*.
         plans: of the sweep, in the order in which they were made; of an experiment those of all its sweeps.
+        tunings: of the experiment, in the order in which they chose.
     """
 
     experiment: str
@@ -55,6 +57,7 @@ class LoadedRuns:
     runs: pd.DataFrame
     epochs: pd.DataFrame
     plans: tuple[Plan, ...] = ()
+    tunings: tuple[Tuning, ...] = ()
 
     @property
     def plan(self) -> Plan | None:
@@ -62,6 +65,12 @@ class LoadedRuns:
         if not self.sweep:
             return None
         return next((plan for plan in reversed(self.plans) if plan.looks), (*self.plans, None)[-1])
+
+    @property
+    def tuning(self) -> Tuning | None:
+        """Return the tuning that chose the settings of a sweep's arms: the last of several."""
+        judged = (tuning for tuning in reversed(self.tunings) if self.sweep and tuning.verdict == self.sweep)
+        return next(judged, None)
 
 
 def load_runs(store: Store, sweep: str | None = None, experiment: str | None = None) -> LoadedRuns:
@@ -150,8 +159,7 @@ def _from_database(connection: Connection, sweep: str | None, experiment: str | 
     stored = connection.execute(
         select(own.key, own.value).where(own.experiment_id == int(found["experiment_id"].iloc[0]))
     )
-    planned = _plans({str(key): str(value) for key, value in stored}, sweep)
-    return LoadedRuns(experiment, sweep, _with_arms(found, sweep), _by_epoch(epochs), planned)
+    return _loaded(experiment, sweep, found, epochs, {str(key): str(value) for key, value in stored})
 
 
 def _wide(connection: Connection, kind: str, prefix: str, chosen: Select, sweep: str) -> pd.DataFrame:
@@ -189,15 +197,27 @@ def _from_server(store: Store, sweep: str | None, experiment: str | None) -> Loa
         for key in dict.fromkeys([*PER_EPOCH, *own])
         for metric in client.get_metric_history(run_id, key)
     ]
-    epochs = _by_epoch(pd.DataFrame(rows, columns=["run_id", "epoch", "key", "value"]))
+    epochs = pd.DataFrame(rows, columns=["run_id", "epoch", "key", "value"])
     tags = client.get_experiment(found["experiment_id"].iloc[0]).tags
-    return LoadedRuns(experiment, sweep, _with_arms(found, sweep), epochs, _plans(tags, sweep))
+    return _loaded(experiment, sweep, found, epochs, tags)
 
 
-def _plans(tags: Mapping[str, str], sweep: str) -> tuple[Plan, ...]:
-    """Return the plans in an experiment's tags: of one sweep, or of all."""
+def _loaded(
+    experiment: str, sweep: str, runs: pd.DataFrame, epochs: pd.DataFrame, tags: Mapping[str, str]
+) -> LoadedRuns:
+    """Return runs with what an experiment's tags tell: its tunings, and its plans, of one sweep or of all.
+
+    Args:
+        experiment: its name.
+        sweep: the name of the sweep, or "".
+        runs: one row per run, with all tags TAGS.
+        epochs: as `_by_epoch` takes them.
+        tags: the experiment's.
+    """
     keys = [names.plan_of(sweep)] if sweep else [key for key in tags if key.startswith(names.PLAN_OF)]
-    return tuple(plan for key in keys for plan in plans_in(tags.get(key)))
+    plans = tuple(plan for key in keys for plan in plans_in(tags.get(key)))
+    tunings = tuple(tunings_in(tags))
+    return LoadedRuns(experiment, sweep, _with_arms(runs, sweep), _by_epoch(epochs), plans, tunings)
 
 
 def _choose(runs: pd.DataFrame, sweep: str | None, experiment: str | None) -> tuple[str, str, pd.DataFrame]:
@@ -209,6 +229,8 @@ def _choose(runs: pd.DataFrame, sweep: str | None, experiment: str | None) -> tu
         experiment: the wanted experiment's name.
     """
     runs = runs[~runs["experiment"].str.endswith(names.REPORTS)].sort_values("start_time")
+    if not sweep and not experiment:  # what chose settings enters no verdict
+        runs = runs[~runs["experiment"].str.endswith(names.TRIED)]
     if runs.empty:
         raise UserError(NOTHING)
     swept = runs.assign(sweep=runs["sweep"].map(names.words)).explode("sweep").dropna(subset="sweep")

@@ -25,6 +25,8 @@ HEADINGS = {
     "ranking": "Arms, the best first: each seed, their mean and its 95 % interval",
     "over": "{metric} over {numbers}: each seed, their mean and its 95 % interval",
     "heat_map": "Mean {metric} by {numbers}",
+    "settings_tried": "Tuning: every setting that was tried, over each key",
+    "expected_best": "Tuning: the expected best of so many settings",
 }
 
 

@@ -15,6 +15,7 @@ from handwriting.compare.load import LoadedRuns, earlier_looks, load_runs
 from handwriting.compare.published import figures_of, publish
 from handwriting.compare.statistics import PAIRS_NEEDED
 from handwriting.compare.tables import tables
+from handwriting.compare.tuned import load_tuned
 from handwriting.compare.wording import sentence
 from handwriting.tracking import Store, names
 
@@ -46,8 +47,9 @@ def report(
     """
     asked = Asked(by, metric, where, targets, more_is_better, margin)
     loaded = load_runs(store, sweep, experiment)
+    tuned = load_tuned(store, loaded)
     comparison = compare(
-        loaded.runs, loaded.epochs, by, metric, where, targets, more_is_better, margin, loaded.plan
+        loaded.runs, loaded.epochs, by, metric, where, targets, more_is_better, margin, loaded.plan, tuned
     )
     name = asked.title(loaded.sweep or loaded.experiment)
     planned = _about_plan(loaded, comparison, earlier_looks(store, loaded.experiment, name))

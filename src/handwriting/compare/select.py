@@ -5,7 +5,7 @@ silence either: a run that is left out has the reason beside it.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import pandas as pd
 
@@ -21,13 +21,20 @@ _DATA = {f"tags.{names.DATA}": names.DATA, "params.data.limit_test": "data.limit
 _NOT_SETTINGS = {"seed", "force", "threads", "code", "data.path", "data.sha256", "data.targets", "arms"}
 _NOT_GROUPS = ("tracking.", "arms.", names.KERAS_OPTIMIZER)
 _STORED = ("place", "label")  # of its arm, by the sweep
+TRIED = "it chose a setting, and enters no verdict"  # the reason of a tuning's run
 NO_NUMBER = "is missing or not a number"  # ends the reason of a finished run that is left out
 
 
 def select(
-    runs: pd.DataFrame, by: Sequence[str] | None, metric: str, where: Sequence[str]
+    runs: pd.DataFrame,
+    by: Sequence[str] | None,
+    metric: str,
+    where: Sequence[str],
+    chose: Collection[int] = (),
 ) -> tuple[list[str], list[str], pd.DataFrame]:
     """Choose one finished run for each arm and seed; arguments and errors as for `comparison.compare`.
+
+    Runs of the seeds `chose` are left out: the arms' settings were chosen by these.
 
     Returns:
         What was swept, less the seed, such as ["optimizer"], which stands there too where nothing was; the
@@ -37,7 +44,14 @@ def select(
     if runs.empty:
         raise UserError("there are no runs to compare. Train some: make sweep, or make quick")
     runs = runs.sort_values("start_time").reset_index(drop=True)
-    for column in ("params.seed", f"metrics.{metric}", f"tags.{names.DATA}", f"tags.{names.ARM}", *_STORED):
+    for column in (
+        "params.seed",
+        f"metrics.{metric}",
+        f"tags.{names.DATA}",
+        f"tags.{names.ARM}",
+        f"tags.{names.TUNING}",
+        *_STORED,
+    ):
         if column not in runs:
             runs[column] = None
     seed = pd.to_numeric(runs["params.seed"], errors="coerce")
@@ -46,9 +60,16 @@ def select(
     runs = runs.assign(arm="", seed=seed, value=value, reason="")
     _keep_where(runs, where)
     _write_numbers_alike(runs)
+    _leave_out(runs, seed.isin(list(chose)), "its seed chose the settings, and judges none")
+    _leave_out(runs, runs[f"tags.{names.TUNING}"].notna(), TRIED)
     _leave_out(runs, seed.isna() | (seed % 1 != 0), "no seed is stored with it")
     _leave_out(runs, runs[f"tags.{names.DATA}"].isna(), "no digest of its data is stored with it")
     ours = runs[runs["reason"] == ""].dropna(axis="columns", how="all")
+    if (runs["reason"] == TRIED).all():
+        raise UserError(
+            "these runs chose the settings of a tuning, and enter no verdict. The verdict is that of another "
+            "sweep; where there is none yet, python -m handwriting.tune goes on with it"
+        )
     if ours.empty:
         raise UserError(
             f"none of the {len(runs)} runs has the parameter seed and the tag {names.DATA}, which "

@@ -6,7 +6,9 @@ import pandas as pd
 from handwriting.compare.comparison import Comparison, against, ranked, verdict_of
 from handwriting.compare.pairs import difference_of, p_of
 from handwriting.compare.statistics import PAIRS_NEEDED
+from handwriting.compare.tuned import Tuned
 from handwriting.tracking import names
+from handwriting.tracking.labels import shortest
 
 
 def tables(comparison: Comparison) -> dict[str, pd.DataFrame]:
@@ -31,6 +33,8 @@ def tables(comparison: Comparison) -> dict[str, pd.DataFrame]:
     found["Arms: mean ± standard deviation over seeds"] = pd.DataFrame(columns, arms.index).reset_index()
     if not several and len(comparison.pairs):
         found[f"Paired differences in {metric.name}"] = _table_of_pairs(comparison)
+    if comparison.tuned is not None:
+        found["Tuning: each arm's settings, the best first"] = _table_of_settings(comparison.tuned)
     if len(targets):
         found["Time to target, of the finished runs; one that never gets there counts as not reached"] = (
             pd.DataFrame(
@@ -44,6 +48,27 @@ def tables(comparison: Comparison) -> dict[str, pd.DataFrame]:
             )
         )
     return found
+
+
+def _table_of_settings(tuned: Tuned) -> pd.DataFrame:
+    """Return one row per setting that was tried, of each arm the best first."""
+    metric, settings = names.metric(names.VAL_ACCURACY), tuned.settings.reset_index()
+    order = {arm: place for place, arm in enumerate(tuned.tuning.arms)}
+    settings = settings.assign(place=settings["arm"].map(order))
+    # The chosen one is the first of equal ones.
+    settings = settings.sort_values(
+        ["place", "value", "number"], ascending=[True, False, True], ignore_index=True
+    )
+    rows = settings.rename(columns={"value": metric.name, "sd": f"{metric.name}_sd"})
+    columns = {
+        "setting": settings["setting"],
+        metric.title: [mean_of(metric, row) for _, row in rows.iterrows()],
+        "failed": [f"{n} of {len(tuned.tuning.seeds)}" if n else "" for n in settings["failed"]],
+        **{shortest(key, tuned.keys): settings[key] for key in tuned.keys},
+    }
+    table = pd.DataFrame(columns)
+    table.insert(1, "chosen", ["yes" if chosen else "" for chosen in settings["chosen"]])
+    return table if settings["failed"].any() else table.drop(columns="failed")
 
 
 def _each(comparison: Comparison) -> pd.DataFrame:

@@ -17,6 +17,7 @@ from handwriting.compare.statistics import (
     seeds_to_find,
 )
 from handwriting.compare.tables import interval_name, interval_of, mean_of, tables
+from handwriting.compare.tuned import about
 from handwriting.tracking import names
 from handwriting.tracking.plans import LOOKS
 
@@ -37,7 +38,8 @@ def sentence(comparison: Comparison) -> str:
     several = [*_about_best(comparison), *_about_others(comparison)]
     said = several if len(arms) > 2 else [_of_pair(comparison, pairs.iloc[0])]
     deciding = [f"{sentence}." for sentence in comparison.deciding] if len(arms) == 2 else []
-    return " ".join([*_about_failed(arms), *said, *deciding])
+    tuned = [about(comparison.tuned.tuning)] if comparison.tuned else []
+    return " ".join([*_about_failed(arms), *said, *deciding, *tuned])
 
 
 def _about_best(comparison: Comparison) -> list[str]:

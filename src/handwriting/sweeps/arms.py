@@ -18,7 +18,7 @@ LONGEST = 60  # letters of a name
 _EXAMPLE = '\'arms={small: "batch_size=32", large: "batch_size=128"}\''
 # The member's name, the values of its file, and those of the config.
 Member = tuple[str, Mapping[str, Any], Mapping[str, Any]]
-_OF_THE_SWEEP = ("seed", "threads", "force", "experiment", "arms", "tracking", "hydra")
+_OF_THE_SWEEP = ("seed", "threads", "force", "experiment", "arms", "tuning", "tracking", "hydra")
 _GROUPS = (*GROUPS, "training", "experiment", "tracking")
 
 
@@ -30,11 +30,13 @@ class Asked:
         shared: the overrides that are the sweep's.
         arm: the name of its arm, where arms are named.
         own: the overrides that are the arm's.
+        where: the key that they stand under, for a message.
     """
 
     shared: list[str]
     arm: str = ""
     own: Sequence[str] = ()
+    where: str = ""
 
     @property
     def overrides(self) -> list[str]:
@@ -62,8 +64,8 @@ def named_jobs(
             f"{key} has several values, and arms are named. Leave the arms out, or name an arm for each value"
         )
     shared = _words(jobs[0])
-    own = {str(name): _checked(str(name), text, shared, parse) for name, text in arms.items()}
-    return [Asked(job, name, words) for job in jobs for name, words in own.items()]
+    own = {str(name): checked(f"arms.{name}", str(name), text, shared, parse) for name, text in arms.items()}
+    return [Asked(job, name, words, f"arms.{name}") for job in jobs for name, words in own.items()]
 
 
 def check_names(word: str) -> None:
@@ -75,16 +77,30 @@ def check_names(word: str) -> None:
         raise UserError(f"arms: the name {twice[0]} stands twice. Give each arm a name of its own")
 
 
-def _checked(
-    name: str, text: Any, shared: Mapping[str, str], parse: Callable[[list[str]], list[Override]]
+def checked(
+    where: str,
+    name: str,
+    text: Any,
+    shared: Mapping[str, str],
+    parse: Callable[[list[str]], list[Override]],
 ) -> list[str]:
-    """Return an arm's overrides."""
+    """Return an arm's overrides.
+
+    Args:
+        where: the key that they stand under.
+        name: the arm's.
+        text: the overrides, as one text or as a list of texts; none is the config as it is.
+        shared: of all arms, by key.
+        parse: Hydra's parser.
+
+    Raises:
+        UserError: the name is none, or an override is none of an arm's.
+    """
     if not (name.isprintable() and name == name.strip() and 1 <= len(name) <= LONGEST) or "${" in name:
         raise UserError(
             f"arms: a name has 1 to {LONGEST} printable letters, no blank at its ends and no ${{. "
             f"Received: {name!r}"
         )
-    where = f"arms.{name}"
     if not isinstance(text, str | Sequence | None):
         raise UserError(f'{where} must be overrides, as "batch_size=32 epochs=5". Received: {text}')
     try:

@@ -54,8 +54,8 @@ def plan_jobs(asked: Sequence[Asked], compose: Compose) -> tuple[list[Job], list
             cfg, runtime = compose(job.overrides)
             check_config(cfg)
         except (UserError, HydraException) as error:
-            if job.arm:
-                error.add_note(f"arms.{job.arm}")
+            if job.where:
+                error.add_note(job.where)
             raise
         data = repr(cfg.data)
         if data not in digests:

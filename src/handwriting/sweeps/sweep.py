@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from hydra.core.override_parser.types import Quote, QuotedString
@@ -29,16 +29,18 @@ def run_sweep(
     launcher: Launcher,
     until_clear: bool = False,
     at_once: int = 1,
-) -> Sequence[JobReturn]:
+    first_number: int = 0,
+) -> list[JobReturn]:
     """Run all jobs, or seed by seed until it is clear; print their table, however they ended, and report.
 
     Args:
         experiment: the name of the experiment file; begins the sweep's name.
         asked: each job.
         compose: as for `plan_jobs`.
-        launcher: Hydra's; where it has a method `close`, that is called once no more jobs come.
+        launcher: Hydra's.
         until_clear: whether the jobs are all that there may be, of which as many are run as it takes.
         at_once: how many of them at a time.
+        first_number: Hydra's number of the first job.
 
     Raises:
         UserError: a job's config or data cannot work; no job was started.
@@ -48,9 +50,6 @@ def run_sweep(
     jobs, plan = _planned(all_jobs, until_clear)
     for warning in warnings:
         log.warning(warning)
-
-    from handwriting.sweeps.table import print_table  # MLflow, 2 s: after the checks
-
     tracking = jobs[0].cfg.tracking
     store = Store(tracking.uri)
     name = name_of(experiment, jobs, named=bool(asked[0].arm))
@@ -58,19 +57,10 @@ def run_sweep(
         experiment_id = store.open_experiment(tracking.experiment_name)
         keep_plan(store, experiment_id, name, plan)
     begun: list[Job] = []
-    returned: list[JobReturn] = []
-    started = time.perf_counter()
-    try:
-        following = batches(jobs, at_once, lambda: _wanted(store, experiment_id, name, begun))
-        for batch in following if plan.looks else [jobs]:
-            begun += batch
-            # In words, so that it reaches a worker of any launcher, in any process, on any machine.
-            told = [[*job.overrides, *_place(name, job)] for job in batch]
-            returned += launcher.launch(told, len(returned))
-    finally:
-        getattr(launcher, "close", lambda: None)()
-        with store.errors():
-            table = print_table(store, experiment_id, name, _known(begun), time.perf_counter() - started)
+    following = batches(jobs, at_once, lambda: _wanted(store, experiment_id, name, begun))
+    table, returned = launch(
+        store, experiment_id, name, following if plan.looks else [jobs], launcher, begun, first_number
+    )
     finished = table["status"] == "FINISHED"
     if finished.any():
         from handwriting.compare import report
@@ -82,6 +72,42 @@ def run_sweep(
     if not finished.all():
         raise JobsFailed
     return returned
+
+
+def launch(
+    store: Store,
+    experiment_id: str,
+    sweep: str,
+    batches_of_jobs: Iterable[Sequence[Job]],
+    launcher: Launcher,
+    begun: list[Job],
+    first_number: int = 0,
+) -> tuple["pd.DataFrame", list[JobReturn]]:
+    """Run jobs batch by batch and print their table, however they ended; return it and what they returned.
+
+    Args:
+        store: where their runs go.
+        experiment_id: of their experiment.
+        sweep: its name.
+        batches_of_jobs: as they come.
+        launcher: Hydra's.
+        begun: is filled with the jobs of each batch before it begins.
+        first_number: Hydra's number of the first job.
+    """
+    from handwriting.sweeps.table import print_table  # MLflow, 2 s: after the checks
+
+    returned: list[JobReturn] = []
+    started = time.perf_counter()
+    try:
+        for batch in batches_of_jobs:
+            begun += batch
+            # In words, so that it reaches a worker of any launcher, in any process, on any machine.
+            told = [[*job.overrides, *_place(sweep, job)] for job in batch]
+            returned += launcher.launch(told, first_number + len(returned))
+    finally:
+        with store.errors():
+            table = print_table(store, experiment_id, sweep, _known(begun), time.perf_counter() - started)
+    return table, returned
 
 
 def _planned(jobs: list[Job], until_clear: bool) -> tuple[list[Job], Plan]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from handwriting.config import ROOT, called, cores, flatten, parts
+from handwriting.config import OF_SWEEP, ROOT, called, cores, flatten, parts
 from handwriting.targets import own_modules
 from handwriting.tracking import names
 
@@ -60,8 +60,12 @@ def identify(cfg: DictConfig, data_sha256: str) -> Identity:
     """
     setting = flatten(cfg)
     for key in [*setting]:
-        if key in ("data.path", "force") or key.startswith(("tracking.", "arms", "margin")):
+        if key in ("data.path", "force") or key.startswith(("tracking.", *OF_SWEEP)):
             del setting[key]
+    if (
+        cfg.tracking.tuning
+    ):  # it does not read the test set, so it is not the run of the same setting that does
+        setting[names.TUNING] = cfg.tracking.tuning
     setting |= {
         names.DATA: data_sha256,
         names.THREADS: cfg.threads or cores(),

@@ -18,6 +18,7 @@ COMMIT, DIRTY = "git.commit", "git.dirty"
 FAILURE, RESUMES, REPEATS, STARTS_FROM = "failure", "resumes", "repeats", "starts_from"
 STOPPED = "stopped"  # the epochs done, where a callback ended the training
 LEARNED = "callbacks.learned"  # the state of a user's callbacks that changes; no checkpoint keeps it
+TUNING = "tuning"  # the arm that a run was tried for; it has not read the test set, and enters no verdict
 NOT_KEPT = "callbacks.not_kept"  # the part of it that was lost when the run was gone on with
 HOST, CPU, THREADS, ONEDNN, COMMAND = "host", "cpu", "threads", "onednn", "command"
 LIBRARIES = ("tensorflow", "keras", "numpy")
@@ -28,8 +29,10 @@ COMPUTING = (CODE, COMMIT, *LIBRARIES, CPU, ONEDNN, THREADS)
 # Tags of a report, and of an experiment.
 REPORT, VERDICT = "report", "verdict"
 PLAN_OF = "plan."  # begins the tag of an experiment that has one of its sweeps' plans: `plan_of`
+TUNING_OF = "tuning."  # begins the tag of an experiment that has a tuning: `tuning_of`
 PAIRS = "pairs"  # metric of a report: the paired seeds that it is on
 REPORTS = "-reports"  # ends the name of an experiment that holds reports, no training runs
+TRIED = "-tuning"  # ends the name of one that holds the runs that chose the settings of another's
 LONGEST_TAG = 5000  # letters that MLflow takes
 # MLflow's own.
 DESCRIPTION, COLOR, RUN_NAME = "mlflow.note.content", "mlflow.runColor", "mlflow.runName"
@@ -69,6 +72,11 @@ def arm_of(sweep: str) -> str:
 def plan_of(sweep: str) -> str:
     """Return the key of an experiment's tag that has a sweep's plan, see `plans.py`."""
     return PLAN_OF + sweep.rpartition("-")[2]
+
+
+def tuning_of(sweep: str) -> str:
+    """Return the key of an experiment's tag that has a tuning, by the sweep that chooses: `tunings.py`."""
+    return TUNING_OF + sweep.rpartition("-")[2]
 
 
 def base(metric: str) -> str:

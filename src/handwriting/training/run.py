@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from omegaconf import DictConfig, OmegaConf
 
-from handwriting.config import TrackingConfig, cores, flatten
+from handwriting.config import OF_SWEEP, TOLD, TrackingConfig, cores, flatten
 from handwriting.data import Dataset
 from handwriting.drawing import COLORS, mistakes
 from handwriting.errors import UserError, redact
@@ -80,6 +80,7 @@ def train_run(
         **({} if tracking.arm is None else _place(tracking.arm)),
         **({names.REPEATS: found.repeats} if found.repeats else {}),
         **({names.STARTS_FROM: start} if start else {}),
+        **({names.TUNING: tracking.tuning} if tracking.tuning else {}),
     }
     name = f"{tracking.label or name_alone(choices)} seed {cfg.seed}"
     run_id, saved = found.run.info.run_id if found.run else None, None
@@ -120,14 +121,16 @@ def train_run(
         if built.callbacks:  # which may have set other weights at the end, such as the best
             checkpoints.save(Checkpoint.of(model, history))
 
-        # The model, and the test set, which is read once.
+        # The model, and the test set, which is read once, and not at all to choose a setting.
         if names.FINAL_WEIGHTS not in run.tags:
             sha256 = run.log_model(model, step=last)
             run.set_tags({names.FINAL_WEIGHTS: weights_digest(model), names.MODEL: sha256})
-        if names.TEST_ACCURACY not in run.metrics:
-            scores, predicted = evaluate(built, dataset, cfg.test_shift)
-            test = dataset.test
-            run.log_figure(mistakes(test.x, test.y, predicted, dataset.classes, run.name), names.MISTAKES)
+        if names.TRAINING_SECONDS not in run.metrics:
+            scores: dict[str, float] = {}
+            if not tracking.tuning:
+                scores, predicted = evaluate(built, dataset, cfg.test_shift)
+                test = dataset.test
+                run.log_figure(mistakes(test.x, test.y, predicted, dataset.classes, run.name), names.MISTAKES)
             seconds = sum(epoch[names.EPOCH_SECONDS] for epoch in history)
             run.log_metrics(scores | {names.TRAINING_SECONDS: seconds}, last)
     checkpoints.remove()
@@ -198,11 +201,7 @@ def evaluate(built: Built, dataset: Dataset, shift: int = 0) -> tuple[dict[str, 
 
 def log_setting(run: Run, cfg: DictConfig, choices: Mapping[str, str], model: keras.Model) -> None:
     """Store all that the run was asked to do."""
-    setting = {
-        key: value
-        for key, value in flatten(cfg).items()
-        if not key.startswith(("tracking.sweep", "tracking.arm", "tracking.label", "arms", "margin"))
-    }
+    setting = {key: value for key, value in flatten(cfg).items() if not key.startswith((*TOLD, *OF_SWEEP))}
     resolved = {names.KERAS_OPTIMIZER + key: value for key, value in model.optimizer.get_config().items()}
     run.log_params({**choices, **setting, **resolved})  # precision is a choice and a setting
     run.log_text(redact(OmegaConf.to_yaml(cfg, resolve=True)), "config.yaml")

@@ -1,0 +1,237 @@
+"""A tuning: a sweep that finds each arm's best setting, then one that judges these on seeds of their own."""
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
+
+from handwriting.config import flatten
+from handwriting.errors import UserError
+from handwriting.space import Space, label_of, seeds_of, several, space_of
+from handwriting.sweeps.arms import Asked, checked
+from handwriting.sweeps.plan import Compose, Job, JobsFailed, name_of, plan_jobs
+from handwriting.sweeps.seeds import is_until_clear
+from handwriting.sweeps.sweep import launch, run_sweep
+from handwriting.tracking import Store, names
+from handwriting.tracking.identity import digest
+from handwriting.tracking.plans import LOOKS
+from handwriting.tracking.tunings import Tuning, keep_tuning, tunings_in
+
+log = logging.getLogger(__name__)
+
+_SEEDS = ("tuning.seeds", "tuning.verdict_seeds")  # whose values may be written as those of `seed`
+Settings = Mapping[str, Sequence[Sequence[str]]]  # of each arm, the overrides of each setting
+
+
+@dataclass(frozen=True)
+class Tuner:
+    """All that a tuning needs to plan its jobs and to run them.
+
+    Args:
+        file: the name of the tuning file.
+        experiment: that of the experiment file, or the tuning's; begins the sweeps' names.
+        space: what is tried.
+        shared: the overrides that are the same for all arms.
+        compose: as for `plan_jobs`.
+        parser: Hydra's.
+        launcher: Hydra's.
+        at_once: jobs that run at a time.
+    """
+
+    file: str
+    experiment: str
+    space: Space
+    shared: Sequence[str]
+    compose: Compose
+    parser: OverridesParser
+    launcher: Launcher
+    at_once: int
+
+    def run(self) -> Sequence[JobReturn]:
+        """Try the settings of each arm, choose, and judge the chosen ones; report.
+
+        What is stored already is not done again. The choice is stored before the verdict's first job, and
+        holds from then on, as long as nothing differs that it follows from.
+
+        Raises:
+            UserError: a job cannot work, or the tuning is not fair; no job was started. Or an arm has no
+                setting that can be trained, or both chose the same.
+            JobsFailed: some jobs are not finished; the others went on.
+        """
+        settings = self.space.settings(self._defaults())
+        jobs = self._jobs(settings)
+        tracking = jobs[0].cfg.tracking
+        store = Store(tracking.uri)
+        sweep = name_of(f"{self.experiment}{names.TRIED}", jobs, named=True)
+        plan = Tuning(
+            self.file,
+            sweep,
+            digest(sorted(job.identity.fingerprint for job in jobs)),
+            self.space.words(),
+            self.space.number,
+            self.space.seeds,
+            self.space.verdict_seeds,
+        )
+        judges = tracking.experiment_name.removesuffix(names.TRIED)
+        with store.errors():
+            experiment_id = store.open_experiment(judges)
+            stored = store.client.get_experiment(experiment_id).tags
+        before = next((found for found in tunings_in(stored) if found.sweep == sweep), None)
+        returned: list[JobReturn] = []
+        if before and before.jobs == plan.jobs and before.chosen and not jobs[0].cfg.force:
+            plan = replace(plan, chosen=before.chosen, verdict=before.verdict, at=before.at)
+            log.info("tuned already: %s", self._in_words(plan.chosen, settings))
+        else:
+            with store.errors():
+                keep_tuning(store, experiment_id, plan)
+            chosen, returned = self._try(store, sweep, jobs, plan)
+            plan = replace(plan, chosen=chosen, at=int(time.time() * 1000))
+            log.info("the best settings, by %s: %s", names.VAL_ACCURACY, self._in_words(chosen, settings))
+        asked = self._verdict(plan.chosen, settings)
+        judged, _ = plan_jobs(asked, self.compose)
+        plan = replace(plan, verdict=name_of(self.experiment, judged, named=True))
+        with store.errors():
+            keep_tuning(store, experiment_id, plan)
+        until_clear = self.space.verdict_seeds is None
+        run = run_sweep(
+            self.experiment, asked, self.compose, self.launcher, until_clear, self.at_once, len(returned)
+        )
+        return [*returned, *run]
+
+    def _defaults(self) -> dict[str, dict[str, Any]]:
+        """Return the values that each arm's tuned keys have in its default setting."""
+        found = {}
+        for name, arm in self.space.arms.items():
+            where = f"tuning.arms.{name}"
+            own = [*arm.fixed, *(f"{key}={range_.at(0)}" for key, range_ in arm.ranges.items())]
+            checked(
+                where,
+                name,
+                own,
+                dict(word.split("=", 1) for word in self.shared),
+                self.parser.parse_overrides,
+            )
+            try:
+                cfg, runtime = self.compose([*self.shared, *arm.fixed, f"seed={self.space.seeds[0]}"])
+            except Exception as error:
+                error.add_note(where)
+                raise
+            if cfg.data.validation_on_test:
+                raise UserError(
+                    "data.validation_on_test=true: the settings would be chosen by the test set. Leave it out"
+                )
+            found[name] = {**flatten(cfg), **runtime.choices}
+        return found
+
+    def _jobs(self, settings: Settings) -> list[Job]:
+        """Return the jobs that choose, seed by seed, the arms side by side."""
+        cfg, _ = self.compose([*self.shared])
+        experiment = f"tracking.experiment_name={_quoted(cfg.tracking.experiment_name + names.TRIED)}"
+        asked = [
+            Asked(
+                [*self.shared, experiment, f"tracking.tuning={_quoted(arm)}", f"seed={seed}"],
+                label_of(arm, number),
+                [*self.space.arms[arm].fixed, *settings[arm][number]],
+                f"tuning.arms.{arm}",
+            )
+            for seed in self.space.seeds
+            for number in range(self.space.number)
+            for arm in settings
+        ]
+        jobs, warnings = plan_jobs(asked, self.compose)
+        for warning in warnings:
+            log.warning(warning)
+        return jobs
+
+    def _try(
+        self, store: Store, sweep: str, jobs: list[Job], plan: Tuning
+    ) -> tuple[dict[str, int], list[JobReturn]]:
+        """Run the jobs that choose; return the place of each arm's best setting."""
+        seeds = self.space.seeds
+        log.info(
+            "tuning: %d arms, %d settings of each, %d seeds: %d runs", len(plan.arms), plan.settings,
+            len(seeds), len(jobs),
+        )  # fmt: skip
+        with store.errors():
+            experiment_id = store.open_experiment(jobs[0].cfg.tracking.experiment_name)
+        table, returned = launch(store, experiment_id, sweep, [jobs], self.launcher, [])
+        whole = table["status"].isin(["FINISHED", "FAILED"])
+        if not whole.all():
+            log.error("error: no verdict yet: %d of %d runs are not done", (~whole).sum(), len(table))
+            raise JobsFailed
+        from handwriting.compare.tuned import choose, tried
+
+        columns = ["label", "seed", "status", names.VAL_ACCURACY]
+        chosen = choose(tried(table.rename(columns={"arm": "label"}).reindex(columns=columns), plan))
+        for arm in plan.arms:
+            if arm not in chosen:
+                raise UserError(
+                    f"tuning.arms.{arm}: no setting of it could be trained, see above. Give it other ranges"
+                )
+        return chosen, returned
+
+    def _verdict(self, chosen: Mapping[str, int], settings: Settings) -> list[Asked]:
+        """Return the jobs that judge; until clear, all that there may be."""
+        seeds = self.space.verdict_seeds
+        return [
+            Asked(
+                [*self.shared, f"seed={seed}"],
+                arm,
+                [*self.space.arms[arm].fixed, *settings[arm][number]],
+                f"tuning.arms.{arm}",
+            )
+            for seed in (range(LOOKS[-1]) if seeds is None else seeds)
+            for arm, number in chosen.items()
+        ]
+
+    def _in_words(self, chosen: Mapping[str, int], settings: Settings) -> str:
+        """Return the chosen settings as overrides."""
+        return "; ".join(
+            f"{arm}: {' '.join(settings[arm][number]) or 'its default'}" for arm, number in chosen.items()
+        )
+
+
+def space_asked(tuning: Any, overrides: Sequence[Override]) -> tuple[Space, list[str]]:
+    """Return the space that a config and a command line describe, and the overrides for all arms.
+
+    Args:
+        tuning: the plain values of the config's `tuning`.
+        overrides: of the command line and the experiment file; of one key the last counts.
+
+    Raises:
+        UserError: as `space_of`; or an override is no setting that all arms share.
+    """
+    values, shared = dict(tuning), []
+    for override in overrides:
+        key = override.key_or_group
+        if key in _SEEDS:
+            values[key.partition(".")[2]] = (
+                list(several(override)) if override.is_sweep_override() else (override.value())
+            )
+        elif key == "seed":
+            raise UserError(
+                f"{override.input_line}: a tuning has tuning.seeds, which choose, and tuning.verdict_seeds"
+            )
+        elif override.is_sweep_override():
+            raise UserError(
+                f"{override.input_line} has several values, and a tuning has one for all arms, which are in "
+                "its file"
+            )
+        elif key.partition(".")[0] not in ("tuning", "arms"):
+            shared.append(str(override.input_line))
+    judge = values.get("verdict_seeds")
+    until_clear = is_until_clear(judge)
+    seeds = seeds_of("tuning.seeds", values.get("seeds"))
+    if not until_clear:
+        judge = seeds_of("tuning.verdict_seeds", judge)
+    return space_of(values, seeds, None if until_clear else judge, range(LOOKS[-1])), shared
+
+
+def _quoted(text: str) -> str:
+    return QuotedString(text, Quote.single).with_quotes()
