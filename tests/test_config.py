@@ -10,13 +10,15 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from conftest import CONF, jobs_of
-from handwriting.config import check_config, check_value, compose
+from handwriting.config import check_config, check_value, compose, flatten
 from handwriting.errors import UserError
 from handwriting.keys import KEYS
+from handwriting.sweeps.tuning import space_asked
 
 # A new file is tested the day it is added.
 FILES = [path.relative_to(CONF) for path in sorted(CONF.rglob("*/*.yaml"))]
 EXPERIMENTS = [file for file in FILES if file.parts[0] == "experiment"]
+TUNINGS = [file for file in FILES if file.parts[0] == "tuning"]
 
 # For each range, values just outside it and values at its edge.
 OUTSIDE_AND_INSIDE: dict[str, tuple[list[object], list[object]]] = {
@@ -57,7 +59,7 @@ def _gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_group_has_files() -> None:
     assert {file.parts[0] for file in FILES} >= {
         "optimizer", "schedule", "model", "data", "augmentation", "training", "precision", "tracking",
-        "experiment",
+        "tuning", "experiment",
     }  # fmt: skip
 
 
@@ -85,6 +87,16 @@ def test_every_job_of_an_experiment_composes(file: Path) -> None:
     for job in jobs_of(f"python -m handwriting.train experiment={file.stem} {swept}"):
         for own in arms.values() or [""]:
             check_config(compose(*job, *shlex.split(own)))
+
+
+@pytest.mark.parametrize("file", TUNINGS, ids=str)
+def test_every_setting_of_a_tuning_composes(file: Path) -> None:
+    space, _ = space_asked(OmegaConf.to_container(OmegaConf.load(CONF / file)), [])
+    settings = space.settings({arm: flatten(compose(*own.fixed)) for arm, own in space.arms.items()})
+    for arm, own in settings.items():
+        assert len(own) == space.number
+        for words in own:
+            check_config(compose(*space.arms[arm].fixed, *words))
 
 
 def test_the_experiment_compares_the_optimizers_as_the_notebook_trained() -> None:

@@ -6,13 +6,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from conftest import SMALL, runs_in
 from handwriting.config import ROOT, compose
+from handwriting.sweeps.tuning import space_asked
 
 README = (ROOT / "README.md").read_text()
 PARTS = re.search(r"```python\n(# myparts\.py\n.*?)```", README, re.DOTALL)
-CONF = re.findall(r"^# (myconf/\S+)\n((?:\w.*\n)+)", README, re.MULTILINE)
+CONF = re.findall(r"^# (myconf/\S+)\n((?:(?!# |```).+\n)+)", README, re.MULTILINE)
 COMMAND = re.search(r"^python -m handwriting\.train (--config-dir (?:.*\\\n)*.*)$", README, re.MULTILINE)
 
 
@@ -40,6 +42,14 @@ def overrides() -> list[str]:
     )
     limits = [word for word in SMALL if not word.startswith("model=")]
     return [*shell.stdout.splitlines(), *limits, "epochs=2", "tracking.experiment_name=own_parts"]
+
+
+def test_the_readmes_tuning_is_fair(folder: Path) -> None:
+    file = OmegaConf.to_container(OmegaConf.load(folder / "myconf" / "tuning" / "mine.yaml"))
+    space, _ = space_asked(file, [])
+    assert (space.seeds, space.verdict_seeds) == ((100, 101), (0, 1, 2, 3, 4, 5))
+    found = space.settings({arm: {} for arm in space.arms})
+    assert {arm: len(own) for arm, own in found.items()} == {"adamw": 8, "sgd": 8}
 
 
 def test_the_readmes_own_parts_train_and_a_change_of_them_is_seen(folder: Path) -> None:

@@ -44,6 +44,8 @@ class TrackedSweeper(BasicSweeper):
         at_once = jobs_at_once or ("jobs" in self.config.hydra.launcher and jobs_that_fit()) or 1
         try:
             if self.config.get("tuning") is not None:
+                if self.config.get("arms") is not None:
+                    raise UserError("arms: a tuning has its own, in its file. Leave these out: arms=null")
                 own: Any = OmegaConf.to_container(self.config.tuning)
                 space, shared = space_asked(own, parsed)
                 file = choices.get("tuning") or experiment

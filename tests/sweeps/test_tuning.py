@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra.conf import RuntimeConf
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from mlflow.entities import Run
+from omegaconf import DictConfig
 
+from handwriting.config import compose
 from handwriting.errors import UserError
 from handwriting.space import Space
-from handwriting.sweeps.tuning import space_asked
+from handwriting.sweeps.arms import Asked
+from handwriting.sweeps.tuning import Tuner, space_asked
 from handwriting.tracking import Store, names
 from handwriting.tracking.tunings import Tuning, tunings_in
 
@@ -100,7 +104,8 @@ def test_a_tuning_that_is_killed_twice_goes_on_and_judges_what_it_chose(tmp_path
 
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert f"tuned already: calm: {chose[1]}; wild: its default\n" in done.stderr
+    assert f"{chosen.sweep} has chosen already\n" in done.stderr
+    assert f"the best settings, by val_accuracy: calm: {chose[1]}; wild: its default\n" in done.stderr
     assert not re.search(r"(calm|wild) (default|[12]) seed", done.stderr), "nothing is tried again"
     assert tuning_in(store) == chosen
 
@@ -171,3 +176,16 @@ def tuning_in(store: Store) -> Tuning:
 def runs_of(store: Store, experiment: str) -> list[Run]:
     found: Any = store.client.get_experiment_by_name(experiment)
     return list(store.client.search_runs([found.experiment_id]))
+
+
+def test_arms_whose_best_settings_are_the_same_are_not_judged() -> None:
+    def composed(words: list[str]) -> tuple[DictConfig, RuntimeConf]:
+        return compose(*words), RuntimeConf()
+
+    nothing: Any = None
+    tuner = Tuner("mine", "mine", asked()[0], [], composed, PARSER, nothing, at_once=1)
+    own = Asked(["seed=0"], "a", ["optimizer=adam"], "tuning.arms.a")
+    tuner.check_differ([own, Asked(["seed=0"], "b", ["optimizer=sgd"], "tuning.arms.b")])
+    same = Asked(["seed=0"], "b", ["optimizer=adam", "optimizer.learning_rate=1e-3"], "tuning.arms.b")
+    with pytest.raises(UserError, match=r"^tuning\.arms\.b: its best setting is that of a: there is nothing"):
+        tuner.check_differ([own, same])

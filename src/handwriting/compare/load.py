@@ -25,6 +25,10 @@ TAGS = (
 )  # fmt: skip
 PER_EPOCH = (names.VAL_ACCURACY, names.VAL_LOSS, names.EPOCH_SECONDS)
 NOTHING = "the store has no runs. Train some: make sweep, or make quick"
+TRIED_ALONE = (
+    "these runs chose the settings of a tuning, and enter no verdict. The verdict is that of another sweep; "
+    "where there is none yet, the same command as before goes on with it"
+)
 
 # Of MLflow's tables, what is read; each has some of these columns.
 _COLUMNS = (
@@ -229,10 +233,12 @@ def _choose(runs: pd.DataFrame, sweep: str | None, experiment: str | None) -> tu
         experiment: the wanted experiment's name.
     """
     runs = runs[~runs["experiment"].str.endswith(names.REPORTS)].sort_values("start_time")
-    if not sweep and not experiment:  # what chose settings enters no verdict
-        runs = runs[~runs["experiment"].str.endswith(names.TRIED)]
     if runs.empty:
         raise UserError(NOTHING)
+    if not sweep and not experiment:
+        runs = runs[~runs["experiment"].str.endswith(names.TRIED)]
+        if runs.empty:
+            raise UserError(TRIED_ALONE)
     swept = runs.assign(sweep=runs["sweep"].map(names.words)).explode("sweep").dropna(subset="sweep")
     kind, name, there = ("experiment", experiment, runs) if experiment else ("sweep", sweep, swept)
     if name:

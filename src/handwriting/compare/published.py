@@ -68,6 +68,12 @@ def publish(
         [RunTag(key, value[: names.LONGEST_TAG]) for key, value in tags.items()],
     )
     client.set_terminated(run.info.run_id)
+    if comparison.tuned is not None:
+        tried = client.get_experiment_by_name(loaded.experiment + names.TRIED)
+        words = f"These runs chose the settings of the experiment {loaded.experiment}.\n\n{description}"
+        if tried is not None:
+            text = words[: names.LONGEST_TAG]
+            client.set_experiment_tag(tried.experiment_id, names.DESCRIPTION, text)
     training = client.get_experiment_by_name(loaded.experiment)
     assert training is not None
     answers = asked.words() == Asked().words() and comparison.pairs["n"].any()

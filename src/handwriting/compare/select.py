@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Sequence
 import pandas as pd
 
 from handwriting.compare.caveats import count, few, short
+from handwriting.compare.load import TRIED_ALONE
 from handwriting.errors import UserError, nearest
 from handwriting.tracking import names
 from handwriting.tracking.labels import labels_of
@@ -66,10 +67,7 @@ def select(
     _leave_out(runs, runs[f"tags.{names.DATA}"].isna(), "no digest of its data is stored with it")
     ours = runs[runs["reason"] == ""].dropna(axis="columns", how="all")
     if (runs["reason"] == TRIED).all():
-        raise UserError(
-            "these runs chose the settings of a tuning, and enter no verdict. The verdict is that of another "
-            "sweep; where there is none yet, python -m handwriting.tune goes on with it"
-        )
+        raise UserError(TRIED_ALONE)
     if ours.empty:
         raise UserError(
             f"none of the {len(runs)} runs has the parameter seed and the tag {names.DATA}, which "

@@ -59,11 +59,11 @@ def named_jobs(
     """
     if not isinstance(arms, Mapping) or not arms:
         raise UserError(f"arms must be names with the overrides of each, as {_EXAMPLE}. Received: {arms}")
-    for key in _varying([_words(job) for job in jobs]):
+    for key in _varying([words_of(job) for job in jobs]):
         raise UserError(
             f"{key} has several values, and arms are named. Leave the arms out, or name an arm for each value"
         )
-    shared = _words(jobs[0])
+    shared = words_of(jobs[0])
     own = {str(name): checked(f"arms.{name}", str(name), text, shared, parse) for name, text in arms.items()}
     return [Asked(job, name, words, f"arms.{name}") for job in jobs for name, words in own.items()]
 
@@ -126,7 +126,7 @@ def product_labels(jobs: Sequence[Asked], configs: Sequence[DictConfig]) -> list
     rows = []
     for job, cfg in zip(jobs, configs, strict=True):
         flat = flatten(cfg)
-        rows.append({key: str(flat.get(key, value)) for key, value in _words(job.shared).items()})
+        rows.append({key: str(flat.get(key, value)) for key, value in words_of(job.shared).items()})
     varying = _varying(rows)
     return labels_of([[(key, row[key]) for key in varying] for row in rows], _GROUPS)
 
@@ -140,8 +140,8 @@ def reaching(jobs: Sequence[Asked], members: Sequence[Mapping[str, Member]]) -> 
         jobs: one for each arm.
         members: of each, the chosen member of each open group.
     """
-    meant = {key for job in jobs for key in _words(job.own)} | {
-        *_varying([_words(job.shared) for job in jobs])
+    meant = {key for job in jobs for key in words_of(job.own)} | {
+        *_varying([words_of(job.shared) for job in jobs])
     }
     for group in members[0]:
         by_key: dict[str, dict[str, tuple[Any, Any]]] = {}
@@ -160,8 +160,8 @@ def reaching(jobs: Sequence[Asked], members: Sequence[Mapping[str, Member]]) -> 
                 )
 
 
-def _words(overrides: Sequence[str]) -> dict[str, str]:
-    """Return the values by key."""
+def words_of(overrides: Sequence[str]) -> dict[str, str]:
+    """Return the values of overrides by key."""
     parted = (word.partition("=") for word in overrides)
     return {key.lstrip("+~"): value for key, _, value in parted}
 

@@ -14,7 +14,7 @@ from hydra.plugins.launcher import Launcher
 from handwriting.config import flatten
 from handwriting.errors import UserError
 from handwriting.space import Space, label_of, seeds_of, several, space_of
-from handwriting.sweeps.arms import Asked, checked
+from handwriting.sweeps.arms import Asked, checked, words_of
 from handwriting.sweeps.plan import Compose, Job, JobsFailed, name_of, plan_jobs
 from handwriting.sweeps.seeds import is_until_clear
 from handwriting.sweeps.sweep import launch, run_sweep
@@ -64,9 +64,9 @@ class Tuner:
                 setting that can be trained, or both chose the same.
             JobsFailed: some jobs are not finished; the others went on.
         """
+        tracking = self.compose([*self.shared])[0].tracking
         settings = self.space.settings(self._defaults())
-        jobs = self._jobs(settings)
-        tracking = jobs[0].cfg.tracking
+        jobs = self._jobs(settings, tracking.experiment_name + names.TRIED)
         store = Store(tracking.uri)
         sweep = name_of(f"{self.experiment}{names.TRIED}", jobs, named=True)
         plan = Tuning(
@@ -78,26 +78,18 @@ class Tuner:
             self.space.seeds,
             self.space.verdict_seeds,
         )
-        judges = tracking.experiment_name.removesuffix(names.TRIED)
         with store.errors():
-            experiment_id = store.open_experiment(judges)
-            stored = store.client.get_experiment(experiment_id).tags
-        before = next((found for found in tunings_in(stored) if found.sweep == sweep), None)
-        returned: list[JobReturn] = []
-        if before and before.jobs == plan.jobs and before.chosen and not jobs[0].cfg.force:
-            plan = replace(plan, chosen=before.chosen, verdict=before.verdict, at=before.at)
-            log.info("tuned already: %s", self._in_words(plan.chosen, settings))
-        else:
-            with store.errors():
-                keep_tuning(store, experiment_id, plan)
-            chosen, returned = self._try(store, sweep, jobs, plan)
-            plan = replace(plan, chosen=chosen, at=int(time.time() * 1000))
-            log.info("the best settings, by %s: %s", names.VAL_ACCURACY, self._in_words(chosen, settings))
+            experiment_id = store.open_experiment(tracking.experiment_name)
+        plan, returned = self._chosen(store, experiment_id, plan, jobs)
+        said = {arm: " ".join(settings[arm][number]) for arm, number in plan.chosen.items()}
+        words = "; ".join(f"{arm}: {own or 'its default'}" for arm, own in said.items())
+        log.info("the best settings, by %s: %s", names.VAL_ACCURACY, words)
         asked = self._verdict(plan.chosen, settings)
+        self.check_differ(asked[: len(settings)])
         judged, _ = plan_jobs(asked, self.compose)
-        plan = replace(plan, verdict=name_of(self.experiment, judged, named=True))
         with store.errors():
-            keep_tuning(store, experiment_id, plan)
+            verdict = name_of(self.experiment, judged, named=True)
+            keep_tuning(store, experiment_id, replace(plan, verdict=verdict))
         until_clear = self.space.verdict_seeds is None
         run = run_sweep(
             self.experiment, asked, self.compose, self.launcher, until_clear, self.at_once, len(returned)
@@ -114,7 +106,7 @@ class Tuner:
                 where,
                 name,
                 own,
-                dict(word.split("=", 1) for word in self.shared),
+                words_of(self.shared),
                 self.parser.parse_overrides,
             )
             try:
@@ -129,13 +121,12 @@ class Tuner:
             found[name] = {**flatten(cfg), **runtime.choices}
         return found
 
-    def _jobs(self, settings: Settings) -> list[Job]:
+    def _jobs(self, settings: Settings, experiment: str) -> list[Job]:
         """Return the jobs that choose, seed by seed, the arms side by side."""
-        cfg, _ = self.compose([*self.shared])
-        experiment = f"tracking.experiment_name={_quoted(cfg.tracking.experiment_name + names.TRIED)}"
+        where = f"tracking.experiment_name={_quoted(experiment)}"
         asked = [
             Asked(
-                [*self.shared, experiment, f"tracking.tuning={_quoted(arm)}", f"seed={seed}"],
+                [*self.shared, where, f"tracking.tuning={_quoted(arm)}", f"seed={seed}"],
                 label_of(arm, number),
                 [*self.space.arms[arm].fixed, *settings[arm][number]],
                 f"tuning.arms.{arm}",
@@ -149,18 +140,24 @@ class Tuner:
             log.warning(warning)
         return jobs
 
-    def _try(
-        self, store: Store, sweep: str, jobs: list[Job], plan: Tuning
-    ) -> tuple[dict[str, int], list[JobReturn]]:
-        """Run the jobs that choose; return the place of each arm's best setting."""
-        seeds = self.space.seeds
+    def _chosen(
+        self, store: Store, experiment_id: str, plan: Tuning, jobs: list[Job]
+    ) -> tuple[Tuning, list[JobReturn]]:
+        """Return a plan with the place of each arm's best setting, as stored or after running its jobs."""
+        with store.errors():
+            known = tunings_in(store.client.get_experiment(experiment_id).tags)
+        before = next((found for found in known if found.sweep == plan.sweep), None)
+        if before and before.jobs == plan.jobs and before.chosen and not jobs[0].cfg.force:
+            log.info("%s has chosen already", plan.sweep)
+            return replace(plan, chosen=before.chosen, at=before.at), []
+        with store.errors():
+            keep_tuning(store, experiment_id, plan)
+            tried_in = store.open_experiment(jobs[0].cfg.tracking.experiment_name)
         log.info(
             "tuning: %d arms, %d settings of each, %d seeds: %d runs", len(plan.arms), plan.settings,
-            len(seeds), len(jobs),
+            len(plan.seeds), len(jobs),
         )  # fmt: skip
-        with store.errors():
-            experiment_id = store.open_experiment(jobs[0].cfg.tracking.experiment_name)
-        table, returned = launch(store, experiment_id, sweep, [jobs], self.launcher, [])
+        table, returned = launch(store, tried_in, plan.sweep, [jobs], self.launcher, [])
         whole = table["status"].isin(["FINISHED", "FAILED"])
         if not whole.all():
             log.error("error: no verdict yet: %d of %d runs are not done", (~whole).sum(), len(table))
@@ -174,7 +171,7 @@ class Tuner:
                 raise UserError(
                     f"tuning.arms.{arm}: no setting of it could be trained, see above. Give it other ranges"
                 )
-        return chosen, returned
+        return replace(plan, chosen=chosen, at=int(time.time() * 1000)), returned
 
     def _verdict(self, chosen: Mapping[str, int], settings: Settings) -> list[Asked]:
         """Return the jobs that judge; until clear, all that there may be."""
@@ -190,11 +187,16 @@ class Tuner:
             for arm, number in chosen.items()
         ]
 
-    def _in_words(self, chosen: Mapping[str, int], settings: Settings) -> str:
-        """Return the chosen settings as overrides."""
-        return "; ".join(
-            f"{arm}: {' '.join(settings[arm][number]) or 'its default'}" for arm, number in chosen.items()
-        )
+    def check_differ(self, asked: Sequence[Asked]) -> None:
+        """Refuse to judge arms, a job of each, that have become the same."""
+        arms: dict[str, str] = {}
+        for job in asked:
+            cfg, _ = self.compose(job.overrides)
+            other = arms.setdefault(repr(flatten(cfg)), job.arm)
+            if other != job.arm:
+                raise UserError(
+                    f"{job.where}: its best setting is that of {other}: there is nothing to judge"
+                )
 
 
 def space_asked(tuning: Any, overrides: Sequence[Override]) -> tuple[Space, list[str]]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
+from handwriting.errors import UserError
 from handwriting.tracking import names
 from handwriting.tracking.signals import signals_held
 
@@ -43,9 +44,18 @@ class Tuning:
 
 @signals_held()
 def keep_tuning(store: "Store", experiment_id: str, tuning: Tuning) -> None:
-    """Write a tuning in place of what is stored of it, among the tags of the experiment that judges."""
-    key = names.tuning_of(tuning.sweep)
-    store.client.set_experiment_tag(experiment_id, key, json.dumps(asdict(tuning)))
+    """Write a tuning in place of what is stored of it, among the tags of the experiment that judges.
+
+    Raises:
+        UserError: MLflow does not take as much.
+    """
+    text = json.dumps(asdict(tuning))
+    if len(text) > names.LONGEST_TAG:
+        raise UserError(
+            f"the tuning is too long to be stored: {len(text)} letters, of at most {names.LONGEST_TAG}. Give "
+            "it fewer arms, keys or seeds"
+        )
+    store.client.set_experiment_tag(experiment_id, names.tuning_of(tuning.sweep), text)
 
 
 def tunings_in(tags: Mapping[str, str]) -> list[Tuning]:
