@@ -11,8 +11,9 @@ import pytest
 from made_runs import epochs_of, reasons, run, said, sweep
 
 from handwriting.compare import Comparison, compare, draw_figures, sentence, tables
+from handwriting.compare.about_tuned import crossing
 from handwriting.compare.facts import facts_of
-from handwriting.compare.tuned import Tuned, choose, crossing, expected_best, tried, tuned_of
+from handwriting.compare.tuned import Tuned, choose, expected_best, tried, tuned_of
 from handwriting.errors import UserError
 from handwriting.space import label_of
 from handwriting.tracking.tunings import Tuning
@@ -121,6 +122,23 @@ def test_a_best_value_beyond_which_none_was_tried_is_said_with_the_line_to_chang
     low = [(0.9, 0.9), (0.99, 0.99), (0.9, 0.9), (0.9, 0.9)]
     lowest = judged(tuning=tuned(rmsprop=low))
     assert "“optimizer.learning_rate: log(1e-05, 0.01)”" in said(lowest, "rmsprop, 0.0003, is the smallest")
+
+
+def test_a_default_that_is_no_number_is_no_edge_and_stands_on_no_axis() -> None:
+    found = judged()
+    assert found.tuned
+    assert found.tuned.settings.loc[("adam", 0), "optimizer.clipnorm"] == ""
+    null = runs_of(rmsprop=RMSPROP, adam=ADAM)
+    for made in null:
+        if str(made["label"]).startswith("adam"):
+            made.setdefault("params.optimizer.clipnorm", "None")
+    read = tuned_of(found.tuned.tuning, pd.DataFrame(null), epochs_of(*null))
+    comparison = judged(tuning=read)
+    assert "“+optimizer.clipnorm: log(0.1, 100)”" in said(comparison, "clipnorm of adam, 3, is the largest")
+    norms = draw_figures(comparison, epochs_of())["settings_tried"].axes[1]
+    marks = [line.get_marker() for line in norms.lines if len(np.asarray(line.get_xdata()))]
+    assert marks.count("s") == 0
+    assert marks.count("*") == 1
 
 
 def test_each_arm_is_set_beside_its_default() -> None:

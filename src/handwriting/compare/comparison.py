@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from handwriting.compare import pairs as two_by_two
+from handwriting.compare.about_tuned import about_settings
 from handwriting.compare.caveats import capped, caveats_of
 from handwriting.compare.doubts import doubts_of
 from handwriting.compare.last_look import at_last_look, parted
@@ -18,7 +19,7 @@ from handwriting.compare.question import Choice, choose, kind_of, settings_of, t
 from handwriting.compare.select import select
 from handwriting.compare.sequential import Look
 from handwriting.compare.statistics import SAME
-from handwriting.compare.tuned import Tuned, about_settings
+from handwriting.compare.tuned import Tuned
 from handwriting.errors import UserError
 from handwriting.tracking import names
 from handwriting.tracking.plans import Plan

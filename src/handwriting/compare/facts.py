@@ -6,10 +6,10 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 import pandas as pd
 
+from handwriting.compare.about_tuned import cost
 from handwriting.compare.caveats import count, few, short
 from handwriting.compare.comparison import Comparison, margin_of, ranked
 from handwriting.compare.question import differing
-from handwriting.compare.tuned import cost
 from handwriting.tracking import Store, names
 from handwriting.tracking.plans import LOOKS
 

@@ -3,15 +3,13 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
-from handwriting.compare.caveats import count, few
 from handwriting.compare.load import LoadedRuns, load_runs
-from handwriting.compare.question import numbers_of
-from handwriting.space import label_of, range_of
+from handwriting.space import Range, label_of, range_of
 from handwriting.tracking import Store, names
 from handwriting.tracking.plans import LOOKS
 from handwriting.tracking.tunings import Tuning
@@ -45,6 +43,15 @@ class Tuned:
         """Return the keys that some arm tunes."""
         return keys_of(self.tuning)
 
+    @cached_property
+    def ranges(self) -> dict[str, dict[str, Range]]:
+        """Return of each arm the range of each key, which is as the tuning file has it."""
+        read = {
+            arm: {word: range_of(word, text) for word, text in own.items()}
+            for arm, own in self.tuning.arms.items()
+        }
+        return {arm: {word: found for word, found in own.items() if found} for arm, own in read.items()}
+
 
 def keys_of(tuning: Tuning) -> list[str]:
     """Return the keys that some arm tunes."""
@@ -54,6 +61,15 @@ def keys_of(tuning: Tuning) -> list[str]:
 def key_of(word: str) -> str:
     """Return the key of an override's left side: a key that is added has a + before it."""
     return word.lstrip("+")
+
+
+def tried_values(texts: pd.Series, range_: Range) -> pd.Series:
+    """Return the values of a key as numbers, NaN where one is none, such as a default of null.
+
+    Of choices, NaN for all where one is no number.
+    """
+    found = pd.to_numeric(texts, errors="coerce").astype(float)
+    return found * math.nan if range_.choices and found.isna().any() else found
 
 
 def tried(jobs: pd.DataFrame, tuning: Tuning) -> pd.DataFrame:
@@ -165,95 +181,6 @@ def expected_best(values: np.ndarray) -> pd.DataFrame:
         mean = weights @ ordered
         rows.append((k, mean, math.sqrt(max(0.0, weights @ (ordered - mean) ** 2))))
     return pd.DataFrame(rows, columns=["settings", "best", "sd"])
-
-
-def edges(tuned: Tuned) -> list[str]:
-    """Return a sentence for each chosen value beyond which none was tried, with the range to put there."""
-    said = []
-    for arm, ranges in tuned.tuning.arms.items():
-        if arm not in tuned.tuning.chosen:
-            continue
-        own = tuned.settings.loc[arm]
-        for word, text in ranges.items():
-            values = numbers_of(own[key_of(word)])
-            if values is None or values.nunique() < 3 or math.isnan(values[tuned.tuning.chosen[arm]]):
-                continue
-            best = values[tuned.tuning.chosen[arm]]
-            if values.min() < best < values.max():
-                continue
-            range_ = range_of(word, text)
-            wider = range_.widened(best) if range_ else ""
-            line = f". Widen it in {tuned.tuning.file}.yaml, under {arm}: “{word}: {wider}”" if wider else ""
-            said.append(
-                f"The best {key_of(word)} of {arm}, {best:.4g}, is the "
-                f"{'largest' if best == values.max() else 'smallest'} that was tried: the best may lie "
-                f"beyond{line}"
-            )
-    return said
-
-
-def crossing(tuned: Tuned) -> str:
-    """Return which arm is expected to be the best with how many settings, in a sentence."""
-    table = tuned.budget.pivot(index="settings", columns="arm", values="best")[list(tuned.tuning.arms)]
-    leaders = [(arm, int(k)) for k, arm in table.idxmax(axis="columns").items()]
-    parts: list[str] = []
-    for arm, group in groupby(leaders, key=lambda pair: pair[0]):
-        ks = [k for _, k in group]
-        parts.append(
-            f"{arm} {'' if parts else 'is ahead '}with {' to '.join(map(str, ks[:1] + ks[1:][-1:]))}"
-        )
-    cross = "The arms cross" if len(parts) > 1 else "The arms do not cross"
-    return f"{cross}: by the expected best of so many settings, on validation, {', '.join(parts)}"
-
-
-def by_default(tuned: Tuned) -> list[str]:
-    """Return a sentence for each arm: what its best setting gained over its default, on validation."""
-    metric, said = names.metric(names.VAL_ACCURACY), []
-    seeds = _seeds(tuned.tuning)
-    for arm, number in tuned.tuning.chosen.items():
-        own = tuned.runs[tuned.runs["arm"] == arm].pivot(index="seed", columns="number", values="value")
-        if number == 0:
-            said.append(f"The best setting of {arm} is its default")
-            continue
-        gained = own[number] - own[0]
-        won = int((gained > 0).sum())
-        said.append(
-            f"{arm} tuned against its default in {metric.name}: {metric.change(gained.mean())}"
-            f"{metric.points} on {seeds}, ahead in {won} of {len(gained)}; these seeds chose it, so it looks "
-            "better here than it is"
-        )
-    return said
-
-
-def cost(tuned: Tuned) -> str:
-    """Return what a tuning took: runs, epochs and minutes of training."""
-    runs = tuned.runs
-    failed = int((runs["status"] != "FINISHED").sum())
-    return (
-        f"{count(len(runs), 'run')}{f', {failed} failed' if failed else ''}, "
-        f"{count(int(runs['epochs'].sum()), 'epoch')}, {runs['seconds'].sum() / 60:.3g} min of training"
-    )
-
-
-def about(tuning: Tuning) -> str:
-    """Return what a verdict on tuned arms stands on, in a sentence."""
-    return f"Each arm has the best of {tuning.settings} settings, chosen on validation with {_seeds(tuning)}."
-
-
-def _seeds(tuning: Tuning) -> str:
-    return f"seed{'s' if len(tuning.seeds) > 1 else ''} {few(tuning.seeds)}"
-
-
-def about_settings(tuned: Tuned) -> list[str]:
-    """Return what must be said of the settings that the arms have, in sentences."""
-    said = [*edges(tuned), crossing(tuned), *by_default(tuned)]
-    if tuned.earlier:
-        said.append(
-            f"Judged on the same seeds before, with other settings: {few(tuned.earlier)}. Whoever saw that "
-            "verdict and tuned again has chosen by these seeds too: give the verdict others, "
-            "tuning.verdict_seeds"
-        )
-    return said
 
 
 def _earlier(tuning: Tuning, others: Sequence[Tuning]) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ import html
 
 import pandas as pd
 
+from handwriting.compare.about_tuned import about
 from handwriting.compare.caveats import count, few
 from handwriting.compare.comparison import Comparison, against, margin_of, verdict_of
 from handwriting.compare.pairs import difference_of, p_of
@@ -17,7 +18,6 @@ from handwriting.compare.statistics import (
     seeds_to_find,
 )
 from handwriting.compare.tables import interval_name, interval_of, mean_of, tables
-from handwriting.compare.tuned import about
 from handwriting.tracking import names
 from handwriting.tracking.plans import LOOKS
 

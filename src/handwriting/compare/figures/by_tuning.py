@@ -11,10 +11,9 @@ from matplotlib.figure import Figure
 from handwriting.compare.comparison import Comparison
 from handwriting.compare.figures import style
 from handwriting.compare.figures.style import LETTER, WIDTH, drawing_style
-from handwriting.compare.question import numbers_of
-from handwriting.compare.tuned import Tuned, key_of
+from handwriting.compare.tuned import Tuned, key_of, tried_values
 from handwriting.drawing import INK, LINES, new_figure
-from handwriting.space import LOG, ONE_MINUS_LOG, Range, range_of
+from handwriting.space import LOG, ONE_MINUS_LOG, Range
 from handwriting.tracking import names
 from handwriting.tracking.labels import shortest
 
@@ -85,21 +84,21 @@ def _over(axes: Axes, comparison: Comparison, tuned: Tuned, key: str, far: pd.Se
 
 def _ranges(tuned: Tuned, key: str) -> dict[str, Range]:
     """Return the range of a key in each arm that tunes it."""
-    words = {
-        arm: next(((word, text) for word, text in own.items() if key_of(word) == key), None)
-        for arm, own in tuned.tuning.arms.items()
+    return {
+        arm: range_
+        for arm, own in tuned.ranges.items()
+        for word, range_ in own.items()
+        if key_of(word) == key
     }
-    found = {arm: range_of(*word) for arm, word in words.items() if word}
-    return {arm: range_ for arm, range_ in found.items() if range_}
 
 
 def _places(range_: Range, texts: pd.Series) -> dict[str, float]:
     """Return where each value of a key stands on the axis: on its range's scale, of choices side by side."""
     there = texts[texts != ""]
-    numbers = numbers_of(there)
-    if range_.choices or numbers is None:
+    if range_.choices:
         order = list(dict.fromkeys([*range_.choices, *there]))
         return {text: float(order.index(text)) for text in there}
+    numbers = tried_values(there, range_)
     scaled = {text: _scaled(range_.scale, number) for text, number in zip(there, numbers, strict=True)}
     return {text: place for text, place in scaled.items() if math.isfinite(place)}
 
