@@ -143,6 +143,7 @@ TUNING_MISTAKES = {
     "tuning.settings=1": r"tuning\.settings must be a whole number, at least 2\. Received: 1$",
     "+tuning.metric=test_loss": r"tuning\.metric: there is no such key\. .*There are: arms, settings,",
     "optimizer=sgd": r"tuning\.arms\.rmsprop: optimizer=rmsprop is set for all arms too, by optimizer=",
+    "optimizer.rho=0.5": r"tuning\.arms\.rmsprop: optimizer\.rho has a range, and optimizer\.rho=0\.5 sets",
     "epochs=0": r"tuning\.arms\.rmsprop: epochs must be a whole number, at least 1\. Received: 0$",
 }
 MISTAKES |= {f"-m tuning=rmsprop_vs_adam {words}": said for words, said in TUNING_MISTAKES.items()}
@@ -201,6 +202,15 @@ def test_an_error_is_all_that_a_mistake_prints() -> None:
     assert (done.stdout, done.stderr) == (
         "",
         "error: epochs must be a whole number, at least 1. Received: 0\n",
+    )
+
+
+def test_tune_without_a_tuning_asks_for_one() -> None:
+    done = run("-c", WITHOUT_SLOW_IMPORTS.replace("handwriting.train", "handwriting.tune"))
+    assert (done.returncode, done.stdout, done.stderr) == (
+        1,
+        "",
+        "error: tuning has no value. Give one: tuning=NAME, of a file in conf/tuning\n",
     )
 
 

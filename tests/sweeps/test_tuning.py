@@ -139,6 +139,9 @@ def test_a_tuning_that_is_killed_twice_goes_on_and_judges_what_it_chose(tmp_path
     text = Path(page).read_text(encoding="utf-8")
     for heading in ("every setting that was tried", "the expected best of so many settings"):
         assert f"Tuning: {heading}" in text
+    tuning = store.client.get_experiment_by_name("mine-tuning")
+    assert tuning
+    assert tuning.tags[names.DESCRIPTION].startswith("These runs chose the settings of the experiment mine.")
     report = [sys.executable, "-m", "handwriting.report", "--uri", store.uri, "--sweep", chosen.sweep]
     refused = subprocess.run(report, capture_output=True, text=True, check=False)
     assert refused.returncode == 1

@@ -11,7 +11,7 @@ from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 
-from handwriting.config import flatten
+from handwriting.config import check_config, flatten
 from handwriting.errors import UserError
 from handwriting.space import Space, label_of, seeds_of, several, space_of
 from handwriting.sweeps.arms import Asked, checked, words_of
@@ -98,19 +98,18 @@ class Tuner:
 
     def _defaults(self) -> dict[str, dict[str, Any]]:
         """Return the values that each arm's tuned keys have in its default setting."""
-        found = {}
+        found, shared = {}, words_of(self.shared)
         for name, arm in self.space.arms.items():
             where = f"tuning.arms.{name}"
+            for key in arm.ranges.keys() & shared.keys():
+                raise UserError(
+                    f"{where}: {key} has a range, and {key}={shared[key]} sets it for all arms. Leave out one"
+                )
             own = [*arm.fixed, *(f"{key}={range_.at(0)}" for key, range_ in arm.ranges.items())]
-            checked(
-                where,
-                name,
-                own,
-                words_of(self.shared),
-                self.parser.parse_overrides,
-            )
+            checked(where, name, own, shared, self.parser.parse_overrides)
             try:
                 cfg, runtime = self.compose([*self.shared, *arm.fixed, f"seed={self.space.seeds[0]}"])
+                check_config(cfg)
             except Exception as error:
                 error.add_note(where)
                 raise
