@@ -7,7 +7,7 @@ from hydra.conf import RuntimeConf
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
-from handwriting.config import OPEN_GROUPS, check_config, flatten
+from handwriting.config import OPEN_GROUPS, check_config, check_value, flatten
 from handwriting.data import dataset_digest
 from handwriting.errors import UserError
 from handwriting.kinds import own_values
@@ -48,11 +48,17 @@ def plan_jobs(asked: Sequence[Asked], compose: Compose) -> tuple[list[Job], list
         UserError: the first mistake found.
     """
     digests: dict[str, str] = {}  # each data set is read once
+    checked: set[tuple[str, ...]] = set()  # overrides less the seed
     configs, identities, notes = [], [], []
     for job in asked:
+        own = tuple(word for word in job.overrides if not word.startswith("seed="))
         try:
             cfg, runtime = compose(job.overrides)
-            check_config(cfg)
+            if own in checked:
+                check_value("seed", cfg.seed)
+            else:
+                check_config(cfg)
+                checked.add(own)
         except (UserError, HydraException) as error:
             if job.where:
                 error.add_note(job.where)
