@@ -81,7 +81,7 @@ verdict_seeds: 0,1
 """
 WORDS = [
     "--config-dir", "conf", "tuning=mine", "model=mlp", "model.units=16", "data=digits8x8", "training=short",
-    "epochs=2", "hydra.launcher.jobs=2", "tracking.experiment_name=mine",
+    "epochs=2", "hydra.launcher.jobs=1", "tracking.experiment_name=mine",
 ]  # fmt: skip
 
 
@@ -95,7 +95,7 @@ def test_a_tuning_that_is_killed_twice_goes_on_and_judges_what_it_chose(tmp_path
     before = tuning_in(store)
     assert (before.chosen, before.settings, before.seeds, before.verdict_seeds) == ({}, 3, (7,), (0, 1))
 
-    said = killed_after(command, tmp_path, "4 jobs, 2 at a time", "between tuning and verdict")
+    said = killed_after(command, tmp_path, "4 jobs, 1 at a time", "between tuning and verdict")
     chose = re.search(r"the best settings, by val_accuracy: calm: (.*); wild: its default\n", said)
     assert chose, said
     chosen = tuning_in(store)

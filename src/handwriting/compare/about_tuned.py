@@ -46,6 +46,7 @@ def by_default(tuned: Tuned) -> list[str]:
     """Return a sentence for each arm: what its best setting gained over its default, on validation."""
     metric, said = names.metric(names.VAL_ACCURACY), []
     seeds = _seeds(tuned.tuning)
+    those = "these seeds" if len(tuned.tuning.seeds) > 1 else "this seed"
     for arm, number in tuned.tuning.chosen.items():
         own = tuned.runs[tuned.runs["arm"] == arm].pivot(index="seed", columns="number", values="value")
         if number == 0:
@@ -55,7 +56,7 @@ def by_default(tuned: Tuned) -> list[str]:
         won = int((gained > 0).sum())
         said.append(
             f"{arm} tuned against its default in {metric.name}: {metric.change(gained.mean())}"
-            f"{metric.points} on {seeds}, ahead in {won} of {len(gained)}; these seeds chose it, so it looks "
+            f"{metric.points} on {seeds}, ahead in {won} of {len(gained)}; {those} chose it, so it looks "
             "better here than it is"
         )
     return said
