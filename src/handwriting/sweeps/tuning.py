@@ -21,7 +21,7 @@ from handwriting.sweeps.sweep import launch, run_sweep
 from handwriting.tracking import Store, names
 from handwriting.tracking.identity import digest
 from handwriting.tracking.plans import LOOKS
-from handwriting.tracking.tunings import Tuning, keep_tuning, tunings_in
+from handwriting.tracking.tunings import Tuning, chosen_by, keep_tuning, tunings_in
 
 log = logging.getLogger(__name__)
 
@@ -145,8 +145,8 @@ class Tuner:
         """Return a plan with the place of each arm's best setting, as stored or after running its jobs."""
         with store.errors():
             known = tunings_in(store.client.get_experiment(experiment_id).tags)
-        before = next((found for found in known if found.sweep == plan.sweep), None)
-        if before and before.jobs == plan.jobs and before.chosen and not jobs[0].cfg.force:
+        before = chosen_by(plan, known)
+        if before and not jobs[0].cfg.force:
             log.info("%s has chosen already", plan.sweep)
             return replace(plan, chosen=before.chosen, at=before.at), []
         with store.errors():

@@ -1,7 +1,7 @@
 """A tuning as it was planned and what it chose: stored before its first job, and before its verdict's."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
@@ -56,6 +56,12 @@ def keep_tuning(store: "Store", experiment_id: str, tuning: Tuning) -> None:
             "it fewer arms, keys or seeds"
         )
     store.client.set_experiment_tag(experiment_id, names.tuning_of(tuning.sweep), text)
+
+
+def chosen_by(plan: Tuning, known: Iterable[Tuning]) -> Tuning | None:
+    """Return a stored tuning that has chosen, by the very jobs of a plan; None where none has."""
+    same = (found for found in known if (found.sweep, found.jobs) == (plan.sweep, plan.jobs))
+    return next((found for found in same if found.chosen), None)
 
 
 def tunings_in(tags: Mapping[str, str]) -> list[Tuning]:
