@@ -17,6 +17,7 @@ from handwriting.bench.synthetic import SWEEP
 from handwriting.compare import compare, load_runs, report, sentence
 from handwriting.compare.asked import LONGEST, Asked, folder_of
 from handwriting.tracking import Store
+from handwriting.tracking.tunings import Tuning, keep_tuning
 
 TITLE = "rmsprop against adam in test_accuracy: "
 
@@ -56,6 +57,20 @@ def test_the_report_is_on_the_screen_in_files_and_in_the_store(
     description = experiment(filled, "synthetic").tags["mlflow.note.content"]
     assert description.startswith(f"**{TITLE}".replace("_", r"\_"))
     assert load_runs(filled).sweep == SWEEP, "the report's own run is no run of the sweep"
+
+
+def test_runs_that_chose_and_are_gone_are_said_and_the_verdict_stands(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = made(tmp_path, 16)
+    tuning = Tuning("mine", "mine-tuning-12345678", "0123", {}, 2, (100,), (0,), {"adam": 1}, SWEEP)
+    keep_tuning(store, experiment(store, "synthetic").experiment_id, tuning)
+    report(store)
+    screen = capsys.readouterr().out
+    assert (
+        "- The runs that chose these settings, of mine-tuning-12345678, are gone from the store\n" in screen
+    )
+    assert TITLE in screen
 
 
 def test_each_question_has_a_page_and_a_run_of_its_own_and_the_same_question_the_same(tmp_path: Path) -> None:

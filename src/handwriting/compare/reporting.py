@@ -53,6 +53,10 @@ def report(
     )
     name = asked.title(loaded.sweep or loaded.experiment)
     planned = _about_plan(loaded, comparison, earlier_looks(store, loaded.experiment, name))
+    if loaded.tuning is not None and tuned is None:
+        planned.append(
+            f"The runs that chose these settings, of {loaded.tuning.sweep}, are gone from the store"
+        )
     comparison = replace(comparison, caveats=(*caveats, *planned, *comparison.caveats))
     print_comparison(comparison)
     folder = store.folder / "reports" / folder_of(name)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from handwriting.compare.load import LoadedRuns, load_runs
+from handwriting.errors import UserError
 from handwriting.space import Range, label_of, range_of
 from handwriting.tracking import Store, names
 from handwriting.tracking.plans import LOOKS
@@ -104,14 +105,16 @@ def choose(runs: pd.DataFrame) -> dict[str, int]:
 
 
 def load_tuned(store: Store, loaded: LoadedRuns) -> Tuned | None:
-    """Return the tuning that chose the settings of a sweep's arms, with its runs; None where none did.
+    """Return the tuning that chose the settings of a sweep's arms, with its runs.
 
-    Raises:
-        UserError: its runs are gone from the store.
+    None where none did, or where its runs are gone from the store.
     """
     if loaded.tuning is None:
         return None
-    own = load_runs(store, loaded.tuning.sweep)
+    try:
+        own = load_runs(store, loaded.tuning.sweep)
+    except UserError:
+        return None
     return tuned_of(loaded.tuning, own.runs, own.epochs, loaded.tunings)
 
 
