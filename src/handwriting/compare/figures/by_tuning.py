@@ -127,19 +127,13 @@ def _ticks(axes: Axes, range_: Range, places: dict[str, float]) -> None:
         axes.xaxis.set_major_locator(style.few_ticks())
         return
     steps = [1, 2, 5] if high - low < 1.5 else [1]  # of each decade
-    decades = range(math.floor(low) - 1, math.ceil(high) + 1)
+    decades = range(math.floor(low) - 1, math.ceil(high) + 2)
     if range_.scale == LOG:
         values = [step * 10.0**decade for decade in decades for step in steps]
     else:
-        values = [1 - step * 10.0**-decade for decade in decades for step in steps]
-    ticks = sorted(
-        {
-            round(value, 9): _scaled(range_.scale, value)
-            for value in values
-            if value > 0 or (range_.scale == ONE_MINUS_LOG and value >= 0)
-        }.items()
-    )
-    shown = [(f"{value:g}", place) for value, place in ticks if low - margin <= place <= high + margin]
+        values = [1 - step * 10.0**-decade for decade in decades for step in reversed(steps)]
+    at = [(f"{value:g}", _scaled(range_.scale, value)) for value in values]
+    shown = [(text, place) for text, place in at if low - margin <= place <= high + margin]
     most = int(WIDTH / COLUMNS / (LETTER * (1 + max((len(text) for text, _ in shown), default=1))))
     shown = shown[:: max(1, -(-len(shown) // max(most, 1)))]
     axes.set_xticks([place for _, place in shown], [text for text, _ in shown], fontsize=SIZE)
