@@ -52,7 +52,7 @@ sweep: .venv/ready ## compare RMSprop with Adam on the notebook's CNN (SEEDS=n o
 quick: .venv/ready ## the same comparison with a smaller network, in two to three minutes (JOBS=n, PRECISION=name)
 	$(RUN) handwriting.train experiment=quick $(COMPUTE) $(AT_ONCE)
 
-tuned: .venv/ready ## the same once more, each optimizer at its best of eight settings (JOBS=n, PRECISION=name)
+tuned: .venv/ready ## RMSprop and Adam, each at its best of eight settings, in eight minutes (JOBS=n, PRECISION=name)
 	$(RUN) handwriting.tune experiment=tuned $(COMPUTE) $(AT_ONCE)
 
 notebook-protocol: .venv/ready ## what the notebook did, beside what it lacked (SEEDS=n)
