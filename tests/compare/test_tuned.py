@@ -159,6 +159,14 @@ def test_the_verdict_says_what_the_arms_are() -> None:
     assert facts_of(failed)["tuning"].startswith("16 runs, 1 failed, 32 epochs")
 
 
+def test_more_seeds_are_asked_for_by_the_key_that_a_tuning_takes() -> None:
+    few = compare(pd.DataFrame(sweep(seeds=3)), epochs_of(), tuned=tuned())
+    assert "Run it with tuning.verdict_seeds=range(6) or more. Each arm has" in sentence(few)
+    three = sweep(seeds=3, rmsprop=[0.9] * 3, adam=[0.91] * 3, sgd=[0.8] * 3)
+    several = compare(pd.DataFrame(three), epochs_of(), tuned=tuned())
+    assert "Run them with tuning.verdict_seeds=range(" in sentence(several)
+
+
 def test_runs_that_chose_judge_nothing() -> None:
     (chose,) = runs_of(adam=[(0.99, 0.99)])[:1]
     chose |= {"metrics.test_accuracy": 0.99, "label": "adam"}

@@ -62,7 +62,8 @@ def _about_best(comparison: Comparison) -> list[str]:
             *said,
             f"Too few seeds to tell {choice.best} from any other arm in {comparison.metric.name} "
             f"({count(pairs['n'].max(), 'paired seed')}; with {len(comparison.arms)} arms "
-            f"fewer than {needed} cannot show a difference). Run them with seed=range({needed}) or more.",
+            f"fewer than {needed} cannot show a difference). Run them with "
+            f"{_seeds_key(comparison)}=range({needed}) or more.",
         ]
     if choice.best == baseline or not comparison.arms.loc[baseline, "n"]:
         return said
@@ -115,7 +116,8 @@ def _of_pair(comparison: Comparison, row: pd.Series) -> str:
     if row["verdict"] == TOO_FEW and not comparison.looks:
         needed = row["needed"]
         planned = f", and the first look is at {needed})."
-        following = planned if comparison.sequential else f"). Run it with seed=range({needed}) or more."
+        key = _seeds_key(comparison)
+        following = planned if comparison.sequential else f"). Run it with {key}=range({needed}) or more."
         return (
             f"{title}: {TOO_FEW} ({count(row['n'], 'paired seed')}; fewer than {needed} cannot show a "
             f"difference{following}"
@@ -133,6 +135,11 @@ def _of_pair(comparison: Comparison, row: pd.Series) -> str:
         f"{count(row['n'], 'paired seed')}, {second} ahead in {row['second_won']}{ties}, p = {p})."
         f"{_seeds_for_margin(comparison, row)}"
     )
+
+
+def _seeds_key(comparison: Comparison) -> str:
+    """Return the key that gives arms more seeds."""
+    return "tuning.verdict_seeds" if comparison.tuned else "seed"
 
 
 def _seeds_for_margin(comparison: Comparison, row: pd.Series) -> str:

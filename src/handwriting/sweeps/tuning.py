@@ -107,9 +107,11 @@ class Tuner:
                 )
             own = [*arm.fixed, *(f"{key}={range_.at(0)}" for key, range_ in arm.ranges.items())]
             checked(where, name, own, shared, self.parser.parse_overrides)
+            seed = f"seed={self.space.seeds[0]}"
             try:
-                cfg, runtime = self.compose([*self.shared, *arm.fixed, f"seed={self.space.seeds[0]}"])
+                cfg, runtime = self.compose([*self.shared, *arm.fixed, seed])
                 check_config(cfg)
+                check_config(self.compose([*self.shared, *own, seed])[0])  # before the points, which take 1 s
             except Exception as error:
                 error.add_note(where)
                 raise
