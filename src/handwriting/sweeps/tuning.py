@@ -126,11 +126,13 @@ class Tuner:
         """Return the jobs that choose, seed by seed, the arms side by side."""
         where = f"tracking.experiment_name={_quoted(experiment)}"
         asked = [
-            Asked(
-                [*self.shared, where, f"tracking.tuning={_quoted(arm)}", f"seed={seed}"],
+            self._asked(
+                arm,
+                settings[arm][number],
                 label_of(arm, number),
-                [*self.space.arms[arm].fixed, *settings[arm][number]],
-                f"tuning.arms.{arm}",
+                seed,
+                where,
+                f"tracking.tuning={_quoted(arm)}",
             )
             for seed in self.space.seeds
             for number in range(self.space.number)
@@ -178,15 +180,15 @@ class Tuner:
         """Return the jobs that judge; until clear, all that there may be."""
         seeds = self.space.verdict_seeds
         return [
-            Asked(
-                [*self.shared, f"seed={seed}"],
-                arm,
-                [*self.space.arms[arm].fixed, *settings[arm][number]],
-                f"tuning.arms.{arm}",
-            )
+            self._asked(arm, settings[arm][number], arm, seed)
             for seed in (range(LOOKS[-1]) if seeds is None else seeds)
             for arm, number in chosen.items()
         ]
+
+    def _asked(self, arm: str, setting: Sequence[str], label: str, seed: int, *told: str) -> Asked:
+        """Return the job of an arm's setting with a seed, and with what it is told besides."""
+        shared = [*self.shared, *told, f"seed={seed}"]
+        return Asked(shared, label, [*self.space.arms[arm].fixed, *setting], f"tuning.arms.{arm}")
 
     def check_differ(self, asked: Sequence[Asked]) -> None:
         """Refuse to judge arms, a job of each, that have become the same."""
