@@ -73,8 +73,8 @@ def main() -> None:
         with clock("an epoch's metrics"):
             run.log_epoch(metrics, 0)
         with clock("store the model"):
-            sha256 = run.log_model(built.model, 0)
-            run.set_tags({names.FINAL_WEIGHTS: weights_digest(built.model), names.MODEL: sha256})
+            digests = run.log_model(built.model, 0, dataset.train.x[:1], dataset.classes)
+            run.set_tags({names.FINAL_WEIGHTS: weights_digest(built.model), **digests})
         with clock("read the test set, and draw"):
             (scores, predicted), test = evaluate(built, dataset), dataset.test
             run.log_figure(mistakes(test.x, test.y, predicted, dataset.classes, run.name), names.MISTAKES)

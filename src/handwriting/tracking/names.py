@@ -13,7 +13,7 @@ SETTING = "setting"  # the same without the code
 CODE = "code.sha256"
 DATA = "data.sha256"
 INITIAL_WEIGHTS, FINAL_WEIGHTS = "weights.initial", "weights.final"
-MODEL = "model.sha256"  # of KERAS_FILE; set together with FINAL_WEIGHTS
+MODEL, PICTURES = "model.sha256", "pictures.sha256"  # of its two files; set together with FINAL_WEIGHTS
 COMMIT, DIRTY = "git.commit", "git.dirty"
 FAILURE, RESUMES, REPEATS, STARTS_FROM = "failure", "resumes", "repeats", "starts_from"
 STOPPED = "stopped"  # the epochs done, where a callback ended the training
@@ -40,7 +40,6 @@ DESCRIPTION, COLOR, RUN_NAME = "mlflow.note.content", "mlflow.runColor", "mlflow
 KERAS_OPTIMIZER = "keras_optimizer."  # begins a parameter that Keras made of those of `optimizer`
 MISTAKES = "mistakes.png"  # artifact: what the run got wrong
 CODE_FILE = "code.json"  # artifact: a digest of each definition of the code
-KERAS_FILE = "data/model.keras"  # the network within MLflow's folder of a model
 
 # Metrics, as Keras names them; VAL or TEST before a name says of which images.
 VAL, TEST = "val_", "test_"

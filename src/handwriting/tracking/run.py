@@ -7,7 +7,7 @@ import os
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -18,12 +18,13 @@ import mlflow
 import numpy as np
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
-from mlflow.models import Model, ModelSignature
+from mlflow.models import Model
 from mlflow.types import Schema, TensorSpec
 
 from handwriting.config import ROOT
 from handwriting.errors import redact
 from handwriting.tracking import names
+from handwriting.tracking.model import save_model
 from handwriting.tracking.provenance import GitState
 from handwriting.tracking.signals import signals_held
 from handwriting.tracking.store import Store
@@ -147,11 +148,18 @@ class Run:
             self._client.log_artifacts(self.id, temporary, f"process-{self.tags.get(names.RESUMES, 0)}")
 
     @signals_held()
-    def log_model(self, model: "keras.Model", step: int) -> str:
-        """Store a trained model with its signature and the versions it needs, beside a step's metrics.
+    def log_model(
+        self,
+        network: "keras.Model",
+        step: int,
+        example: np.ndarray,
+        classes: Sequence[str],
+        ink: Mapping[str, Any] | None = None,
+    ) -> dict[str, str]:
+        """Store a trained model with the versions it needs, beside a step's metrics; return its digests.
 
-        One that an interrupted process left is removed first. Returns the SHA-256 of the Keras file, taken
-        before it goes to the store, which may be on a disk or a server that spoils it.
+        One that an interrupted process left is removed first. The digests are taken before the files go to
+        the store, which may be on a disk or a server that spoils them. All else is as in `model.save_model`.
         """
         info = self._client.get_run(self.id).info
         left = self._client.search_logged_models(
@@ -159,26 +167,21 @@ class Run:
         )
         for model_left in left:
             self._client.delete_logged_model(model_left.model_id)
-        # Both given: else MLflow starts a process that imports TensorFlow to find them out.
-        image = TensorSpec(np.dtype(np.float32), (-1, *model.input_shape[1:]))
-        probabilities = TensorSpec(np.dtype(np.float32), (-1, *model.output_shape[1:]))
-        pins = [f"{name}=={version(name)}" for name in (*names.LIBRARIES, "mlflow")]
-        written: list[str] = []
+        # Given: else MLflow starts a process that imports TensorFlow to find them out.
+        pins = [f"{name}=={version(name)}" for name in (*names.LIBRARIES, "mlflow", "pandas")]
+        digests: dict[str, str] = {}
 
-        def save(path: str, **named: Any) -> None:
-            mlflow.keras.save_model(path=path, **named)
-            written.append(hashlib.sha256(Path(path, names.KERAS_FILE).read_bytes()).hexdigest())
+        def save(path: str, mlflow_model: Model, validate_serving_input: bool) -> None:
+            digests.update(save_model(path, mlflow_model, network, example, classes, ink, pins))
 
         Model.log(
             artifact_path=None,
             flavor=SimpleNamespace(save_model=save),
             name="model",
-            model=model,
-            signature=ModelSignature(Schema([image]), Schema([probabilities])),
-            pip_requirements=pins,
             step=step,
+            validate_serving_input=False,  # it would load it; a layer of one's own may not load
         )
-        return written[0]
+        return digests
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import tensorflow as tf
 from omegaconf import DictConfig, OmegaConf
 
 from handwriting.config import OF_SWEEP, TOLD, TrackingConfig, cores, flatten
-from handwriting.data import Dataset
+from handwriting.data import Dataset, ink_of
 from handwriting.drawing import COLORS, mistakes
 from handwriting.errors import UserError, redact
 from handwriting.precision import FLOAT16, NO_GPU
@@ -123,8 +123,10 @@ def train_run(
 
         # The model, and the test set, which is read once, and not at all to choose a setting.
         if names.FINAL_WEIGHTS not in run.tags:
-            sha256 = run.log_model(model, step=last)
-            run.set_tags({names.FINAL_WEIGHTS: weights_digest(model), names.MODEL: sha256})
+            images = dataset.train.x
+            ink = ink_of(images)
+            digests = run.log_model(model, last, images[:1], dataset.classes, ink.as_json() if ink else None)
+            run.set_tags({names.FINAL_WEIGHTS: weights_digest(model), **digests})
         if names.TRAINING_SECONDS not in run.metrics:
             scores: dict[str, float] = {}
             if not tracking.tuning:
