@@ -19,8 +19,8 @@ def publish(
     comparison: Comparison,
     asked: Asked,
     folder: Path,
-) -> None:
-    """Store a report as one run for each question, and in words above the training runs.
+) -> str:
+    """Store a report as one run for each question, and in words above the training runs; return its id.
 
     The run is in an experiment `<experiment>-reports`, so that it stands in no chart of training runs. Words
     above the training runs are those of the default question; of another one only where there are none.
@@ -79,6 +79,7 @@ def publish(
     answers = asked.words() == Asked().words() and comparison.pairs["n"].any()
     if answers or names.DESCRIPTION not in training.tags:
         client.set_experiment_tag(training.experiment_id, names.DESCRIPTION, description)
+    return str(run.info.run_id)
 
 
 def figures_of(comparison: Comparison) -> dict[str, float]:

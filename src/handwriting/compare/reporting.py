@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -22,6 +22,23 @@ from handwriting.tracking import Store, names
 ROWS_PRINTED = (45, 12)  # on the screen, of the first table and of each other
 COLUMNS_PRINTED = 100  # letters, on a screen that has no more
 LETTERS_PRINTED = 40  # of one cell
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A question and what the runs say.
+
+    Args:
+        asked: the question.
+        loaded: the runs.
+        comparison: what they say.
+        title: the report's name.
+    """
+
+    asked: Asked
+    loaded: LoadedRuns
+    comparison: Comparison
+    title: str
 
 
 def report(
@@ -45,26 +62,40 @@ def report(
         UserError: there is nothing to compare, or no such thing, or what differs is more than was asked; or
             the files cannot be written, and those of the report before stay.
     """
-    asked = Asked(by, metric, where, targets, more_is_better, margin)
+    answer = answered(store, sweep, experiment, Asked(by, metric, where, targets, more_is_better, margin))
+    answer = replace(
+        answer, comparison=replace(answer.comparison, caveats=(*caveats, *answer.comparison.caveats))
+    )
+    print_comparison(answer.comparison)
+    with store.errors():  # imports MLflow, 3 s: the verdict is on the screen by now
+        page, _ = keep(store, answer)
+    print(f"\npage: {page}\nruns side by side, with their curves: make ui")
+    return page
+
+
+def answered(store: Store, sweep: str | None, experiment: str | None, asked: Asked) -> Answer:
+    """Return what runs say to a question; arguments and errors as those of `report`."""
     loaded = load_runs(store, sweep, experiment)
     tuned = load_tuned(store, loaded)
     comparison = compare(
-        loaded.runs, loaded.epochs, by, metric, where, targets, more_is_better, margin, loaded.plan, tuned
-    )
-    name = asked.title(loaded.sweep or loaded.experiment)
-    planned = _about_plan(loaded, comparison, earlier_looks(store, loaded.experiment, name))
+        loaded.runs, loaded.epochs, asked.by, asked.metric, asked.where, asked.targets, asked.more_is_better,
+        asked.margin, loaded.plan, tuned,
+    )  # fmt: skip
+    title = asked.title(loaded.sweep or loaded.experiment)
+    planned = _about_plan(loaded, comparison, earlier_looks(store, loaded.experiment, title))
     if loaded.tuning is not None and tuned is None:
         planned.append(
             f"The runs that chose these settings, of {loaded.tuning.sweep}, are gone from the store"
         )
-    comparison = replace(comparison, caveats=(*caveats, *planned, *comparison.caveats))
-    print_comparison(comparison)
-    folder = store.folder / "reports" / folder_of(name)
-    with store.errors():  # imports MLflow, 3 s: the verdict is on the screen by now
-        page = write_files(store, loaded, comparison, name, folder)
-        publish(store, loaded, comparison, asked, folder)
-    print(f"\npage: {page}\nruns side by side, with their curves: make ui")
-    return page
+    comparison = replace(comparison, caveats=(*planned, *comparison.caveats))
+    return Answer(asked, loaded, comparison, title)
+
+
+def keep(store: Store, answer: Answer) -> tuple[Path, str]:
+    """Write an answer's page and figures, and store them; return the page's path and the id of its run."""
+    folder = store.folder / "reports" / folder_of(answer.title)
+    page = write_files(store, answer.loaded, answer.comparison, answer.title, folder)
+    return page, publish(store, answer.loaded, answer.comparison, answer.asked, folder)
 
 
 def _about_plan(loaded: LoadedRuns, comparison: Comparison, earlier: Sequence[int]) -> list[str]:
