@@ -23,7 +23,7 @@ $(call number,PORT,ui)
 # $(call quietly,COMMAND): show what it says only where it fails.
 quietly = @said=$$($(1) 2>&1) || { echo "$$said" >&2; exit 1; }
 
-.PHONY: help setup sweep quick tuned notebook-protocol report analysis lab ui orphans test soak simulate bench lint lock clean
+.PHONY: help setup sweep quick tuned notebook-protocol report promote predict analysis lab ui orphans test soak simulate bench lint lock clean
 
 help: ## say what there is
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 26
@@ -60,6 +60,13 @@ notebook-protocol: .venv/ready ## what the notebook did, beside what it lacked (
 
 report: .venv/ready ## the verdict, page and figures of the latest sweep (SWEEP=name)
 	$(RUN) handwriting.report $(if $(SWEEP),--sweep $(SWEEP))
+
+promote: .venv/ready ## make the better arm's model the champion, if the verdict says so (SWEEP=name)
+	$(RUN) handwriting.promote $(if $(SWEEP),--sweep $(SWEEP))
+
+predict: .venv/ready ## what the champion reads on pictures of yours (FILE=picture or folder)
+	$(if $(FILE),,$(error FILE is missing: make predict FILE=picture.jpg))
+	$(RUN) handwriting.predict $(FILE)
 
 analysis: report ## report, and run the analysis notebook; leaves mlruns/analysis.html and .ipynb (SWEEP=name)
 	SWEEP='$(SWEEP)' $(RUN) nbconvert --log-level ERROR --execute --to notebook --output-dir mlruns notebooks/analysis.ipynb

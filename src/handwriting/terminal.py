@@ -8,6 +8,8 @@ import select
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -131,3 +133,21 @@ def _plain(error: UnicodeError) -> tuple[str, int]:
     """Return the characters to write in place of those that an encoding lacks, and where to go on."""
     assert isinstance(error, UnicodeEncodeError)
     return "".join(PLAIN.get(letter, "?") for letter in error.object[error.start : error.end]), error.end
+
+
+@contextmanager
+def stderr_muted() -> Iterator[None]:
+    """Drop what is written to standard error, by C++ too.
+
+    TensorFlow greets with notes about CUDA that its log level does not reach (its issue 100442).
+    An import that fails still raises, so nothing is lost.
+    """
+    sys.stderr.flush()
+    kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(null)

@@ -17,13 +17,15 @@ class Ink:
     Args:
         box: pixels of the longer side of what is drawn.
         ground: the value of the empty ground: 0 for light ink on dark, 1 for dark ink on light.
-        by_mass: what is drawn has its centre of mass in the middle of the image; else its bounding box.
+        by_mass: images have one place for the centre of mass of what is drawn; else for its bounding box's.
+        centre: that place: row and column, counted from 0.
         stroke: median width of the strokes in pixels, by `stroke_of`.
     """
 
     box: int
     ground: int
     by_mass: bool
+    centre: tuple[float, float]
     stroke: float
 
     def as_json(self) -> dict[str, Any]:
@@ -33,7 +35,7 @@ class Ink:
     @classmethod
     def from_json(cls, stored: Mapping[str, Any] | None) -> "Ink | None":
         """Return what a model's facts say."""
-        return None if stored is None else cls(**stored)
+        return None if stored is None else cls(**{**stored, "centre": tuple(stored["centre"])})
 
 
 def ink_of(images: np.ndarray) -> Ink | None:
@@ -57,12 +59,13 @@ def ink_of(images: np.ndarray) -> Ink | None:
     box = int(np.median(sides))
     if (abs(sides - box) <= 1).mean() < MOST:
         return None
-    middle = np.array([(size - 1) / 2 for size in x.shape[1:]])
     of_box = np.stack([rows.mean(axis=1), columns.mean(axis=1)], axis=1)
     of_mass = np.array([centre_of_mass(image) for image in known])
-    off_box, off_mass = (np.abs(centres - middle).mean() for centres in (of_box, of_mass))
+    off_box, off_mass = (abs(centres - centres.mean(axis=0)).mean() for centres in (of_box, of_mass))
+    row, column = (of_mass if off_mass < off_box else of_box).mean(axis=0)
     strokes = [stroke_of(image > 0.5) for image in known]
-    return Ink(box, ground, bool(off_mass < off_box), float(np.median(strokes)))
+    centre = (round(float(row), 2), round(float(column), 2))
+    return Ink(box, ground, bool(off_mass < off_box), centre, round(float(np.median(strokes)), 2))
 
 
 def centre_of_mass(ink: np.ndarray) -> tuple[float, float]:

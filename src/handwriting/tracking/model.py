@@ -19,6 +19,7 @@ from mlflow.types import ColSpec, Schema, TensorSpec
 
 from handwriting.errors import UserError, redact
 from handwriting.targets import why
+from handwriting.terminal import stderr_muted
 from handwriting.tracking import names, picture_model
 from handwriting.tracking.picture_model import FACTS_FILE, MODEL_FILE, PictureModel
 from handwriting.tracking.store import Store
@@ -125,7 +126,8 @@ def load_model(store: Store, run_id: str) -> "keras.Model":
     content = recorded_bytes(store, run_id)
 
     # Here, not at the top: TensorFlow takes seconds to import, and a mistake is answered before.
-    import keras
+    with stderr_muted():
+        import keras
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, MODEL_FILE)  # of exactly these bytes; Keras takes a file only
