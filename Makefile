@@ -19,11 +19,11 @@ $(if $(filter until_clear,$(SEEDS)),,$(call number,SEEDS,sweep notebook-protocol
 $(call number,JOBS,sweep quick tuned notebook-protocol)
 $(call number,N,soak simulate)
 $(call number,MINUTES,soak)
-$(call number,PORT,ui)
+$(call number,PORT,ui demo)
 # $(call quietly,COMMAND): show what it says only where it fails.
 quietly = @said=$$($(1) 2>&1) || { echo "$$said" >&2; exit 1; }
 
-.PHONY: help setup sweep quick tuned notebook-protocol report promote predict analysis lab ui orphans test soak simulate bench lint lock clean
+.PHONY: help setup sweep quick tuned notebook-protocol report promote predict demo export analysis lab ui orphans test soak simulate bench lint lock clean
 
 help: ## say what there is
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 26
@@ -68,6 +68,13 @@ predict: .venv/ready ## what the champion reads on pictures of yours (FILE=pictu
 	$(if $(FILE),,$(error FILE is missing: make predict FILE=picture.jpg))
 	$(RUN) handwriting.predict $(FILE)
 
+demo: .venv/ready ## draw on a page, and see what both arms' models read (PORT=n)
+	$(RUN) handwriting.demo $(if $(PORT),--port $(PORT))
+
+export: .venv/ready ## the champion as a file for where there is no TensorFlow (FILE=name.tflite)
+	$(if $(FILE),,$(error FILE is missing: make export FILE=name.tflite))
+	$(RUN) handwriting.export $(FILE)
+
 analysis: report ## report, and run the analysis notebook; leaves mlruns/analysis.html and .ipynb (SWEEP=name)
 	SWEEP='$(SWEEP)' $(RUN) nbconvert --log-level ERROR --execute --to notebook --output-dir mlruns notebooks/analysis.ipynb
 	$(RUN) nbconvert --log-level ERROR --to html mlruns/analysis.ipynb
@@ -83,7 +90,11 @@ ui: .venv/ready ## open the store in MLflow's UI (PORT=n)
 orphans: .venv/ready ## mark runs as KILLED whose process is gone
 	$(RUN) handwriting.orphans
 
-test: .venv/ready ## run the tests
+.venv/tests: tests/requirements.lock .venv/ready
+	$(call quietly,VIRTUAL_ENV=.venv .venv/bin/uv pip install --quiet --require-hashes -r tests/requirements.lock)
+	@touch $@
+
+test: .venv/tests ## run the tests
 	@# One process more than two cores, as some tests wait: for a server, or for TensorFlow.
 	$(RUN) pytest -n 3 --dist loadfile --no-loadscope-reorder
 
@@ -105,6 +116,8 @@ lint: .venv/ready ## check style, types and the direction of imports
 lock: .venv/ready ## renew requirements.lock from pyproject.toml
 	.venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra dev \
 		--generate-hashes --no-emit-index-url --output-file requirements.lock pyproject.toml
+	.venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --constraint requirements.lock \
+		--generate-hashes --no-emit-index-url --output-file tests/requirements.lock tests/requirements.in
 
 clean: ## remove .venv and caches; mlruns/ stays
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache

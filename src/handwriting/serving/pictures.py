@@ -42,8 +42,12 @@ class Seen:
     box: tuple[int, int, int, int]
 
 
-def open_picture(content: bytes) -> Image.Image:
+def open_picture(content: bytes, most: int = MOST_PIXELS) -> Image.Image:
     """Return a picture the right way up, its transparent parts white.
+
+    Args:
+        content: of its file.
+        most: pixels that it may have.
 
     Raises:
         UserError: it is none, is broken, or is too large.
@@ -52,10 +56,9 @@ def open_picture(content: bytes) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MOST_PIXELS is less
             picture: Image.Image = Image.open(io.BytesIO(content), formats=FORMATS)
-        if picture.width * picture.height > MOST_PIXELS:
+        if picture.width * picture.height > most:
             raise UserError(
-                f"it has {picture.width:,} x {picture.height:,} pixels, of at most {MOST_PIXELS:,}. Make it "
-                "smaller"
+                f"it has {picture.width:,} x {picture.height:,} pixels, of at most {most:,}. Make it smaller"
             )
         picture.load()
         picture = ImageOps.exif_transpose(picture)

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from handwriting.data import Ink
 from handwriting.errors import UserError, nearest
-from handwriting.serving.champion import CHALLENGER, CHAMPION, version_of
+from handwriting.serving.champion import ARM, CHALLENGER, CHAMPION, version_of
 from handwriting.serving.pictures import Seen
 from handwriting.tracking import Store, names
 from handwriting.tracking.model import load_picture_model
@@ -41,30 +42,42 @@ def model_named(store: Store, name: str | None) -> tuple[PictureModel, str]:
 
     Args:
         store: where the registry is.
-        name: NAME@ALIAS, NAME (its champion, or challenger where it has none), or a run's id; None for the
-            registered model that was changed last.
+        name: as for `promoted`, or a run's id.
 
     Raises:
         UserError: there is no such model, or it is another one by now, or it takes no pictures.
     """
+    if name and _is_run(store, name):
+        return load_picture_model(store, name), f"run {name}"
+    version, alias = promoted(store, name)
+    arm = f", {version.tags[ARM]}" if ARM in version.tags else ""
+    called = f"{version.name}@{alias} (version {version.version}{arm})"
+    return load_picture_model(store, str(version.run_id)), called
+
+
+def promoted(store: Store, name: str | None) -> tuple[ModelVersion, str]:
+    """Return the version of a registered model that is meant, and its alias.
+
+    Args:
+        store: where the registry is.
+        name: NAME@ALIAS, or NAME: its champion, or its challenger where it has none; None for the registered
+            model that was changed last.
+
+    Raises:
+        UserError: there is none, or its run has another model by now.
+    """
     wanted = (name or _latest(store)).removeprefix("models:/")
     registered, _, alias = wanted.partition("@")
-    found = None
     for each in [alias] if alias else [CHAMPION, CHALLENGER]:
-        found = found or version_of(store, registered, each)
-    if found is None:
-        if not alias and _is_run(store, registered):
-            return load_picture_model(store, registered), f"run {registered}"
-        known = [model.name for model in store.client.search_registered_models()]
-        there = f"There are: {', '.join(known)}" if known else f"The store has no champion yet: {FIRST}"
-        raise UserError(f"there is no model {wanted}.{nearest(registered, known)} {there}")
-    run_id = str(found.run_id)
-    recorded = store.client.get_run(run_id).data.tags.get(names.MODEL)
-    if found.tags.get(names.MODEL, recorded) != recorded:
-        raise UserError(f"the model of run {run_id} is not the one that was promoted: promote it again")
-    called = f"{found.name}@{alias or next(each for each in found.aliases if each in (CHAMPION, CHALLENGER))}"
-    arm = f", {found.tags['arm']}" if "arm" in found.tags else ""
-    return load_picture_model(store, run_id), f"{called} (version {found.version}{arm})"
+        version = version_of(store, registered, each)
+        if version is not None:
+            recorded = store.client.get_run(str(version.run_id)).data.tags.get(names.MODEL)
+            if version.tags.get(names.MODEL, recorded) != recorded:
+                raise UserError(f"run {version.run_id} has another model by now: promote it again")
+            return version, each
+    known = [model.name for model in store.client.search_registered_models()]
+    there = f"There are: {', '.join(known)}" if known else f"The store has no champion yet: {FIRST}"
+    raise UserError(f"there is no model {wanted}.{nearest(registered, known)} {there}")
 
 
 def ink_for(model: PictureModel) -> Ink | None:
