@@ -164,12 +164,11 @@ def test_an_empty_picture_is_said_to_be_empty(ink: Ink | None) -> None:
             seen_on(Image.fromarray(noise), SHAPE, ink)
 
 
-def test_what_is_no_picture_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_no_picture_is_refused() -> None:
     whole = as_bytes(seven(), "PNG")
     gif = as_bytes(seven(), "GIF")
     for content in (b"", b"text", whole[:60], whole[: len(whole) // 2], gif):
         with pytest.raises(UserError, match="it is no picture that can be read, as PNG, JPEG, BMP, WEBP are"):
             open_picture(content)
-    monkeypatch.setattr("handwriting.serving.pictures.MOST_PIXELS", 30_000)
     with pytest.raises(UserError, match=r"it has 200 x 160 pixels, of at most 30,000\. Make it smaller"):
-        open_picture(whole)
+        open_picture(whole, 30_000)

@@ -67,8 +67,8 @@ def open_picture(content: bytes, most: int = MOST_PIXELS) -> Image.Image:
             picture = Image.fromarray((values / max(values.max(), 1) * 255).astype(np.uint8))
         if picture.has_transparency_data:
             picture = picture.convert("RGBA")
-            white = Image.new("RGBA", picture.size, "white")
-            picture = Image.alpha_composite(white, picture)
+            if np.asarray(picture.getchannel("A")).min() < 255:
+                picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
         return picture.convert("L" if picture.mode in ("1", "L") else "RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise UserError(f"it is no picture that can be read, as {', '.join(FORMATS)} are") from error
