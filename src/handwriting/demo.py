@@ -4,7 +4,7 @@ import sys
 
 from handwriting import terminal
 from handwriting.errors import UserError
-from handwriting.options import Parser
+from handwriting.options import ALIASED, model_parser
 from handwriting.tracking import Store, default_uri
 from handwriting.ui import HOST, free_port
 
@@ -12,14 +12,8 @@ from handwriting.ui import HOST, free_port
 def main() -> None:
     """Serve the page until Ctrl-C; a mistake of the user's ends in one line and exit code 1."""
     terminal.survive()
-    options = Parser(prog="python -m handwriting.demo", description=__doc__)
+    options = model_parser("demo", __doc__, "", ALIASED)
     options.add_argument("--port", type=int, help="default: the first free one from 5000")
-    options.add_argument(
-        "--model", metavar="NAME", help="NAME@champion or NAME@challenger; default: what was promoted last"
-    )
-    options.add_argument(
-        "--uri", help="of the store; default: MLFLOW_TRACKING_URI, else the one under mlruns/"
-    )
     arguments = options.parse_args()
     try:
         port = free_port(arguments.port)
@@ -28,10 +22,8 @@ def main() -> None:
         serve(store, port, arguments.model)
     except UserError as error:
         sys.exit(f"error: {error}")
-    except (
-        KeyboardInterrupt
-    ):  # before the page is open; after that it ends uvicorn, which takes it for an end
-        pass
+    except KeyboardInterrupt:
+        pass  # before the page is open; after that uvicorn takes it for its end
     print("\nThe page is closed.")
 
 

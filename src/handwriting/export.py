@@ -3,7 +3,6 @@
 Writes FILE.tflite, which LiteRT runs, and FILE.json, with the classes and what a picture must be.
 """
 
-import argparse
 import json
 import os
 import sys
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from handwriting import terminal
 from handwriting.errors import UserError
-from handwriting.options import Parser
+from handwriting.options import model_parser
 from handwriting.tracking import Store, default_uri
 
 if TYPE_CHECKING:
@@ -31,20 +30,8 @@ Examples:
 def main() -> None:
     """Write what the arguments name; a mistake of the user's ends in one line and exit code 1."""
     terminal.survive()
-    options = Parser(
-        prog="python -m handwriting.export",
-        description=__doc__,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    options = model_parser("export", __doc__, EPILOG)
     options.add_argument("file", metavar=f"FILE{ENDING}", type=Path, help="where it is written")
-    options.add_argument(
-        "--model", metavar="NAME",
-        help="NAME@champion, NAME@challenger or a run's id; default: what was promoted last",
-    )  # fmt: skip
-    options.add_argument(
-        "--uri", help="of the store; default: MLFLOW_TRACKING_URI, else the one under mlruns/"
-    )
     arguments = options.parse_args()
     file: Path = arguments.file.absolute()
     try:

@@ -6,6 +6,9 @@ from typing import NoReturn
 
 from handwriting.tracking import names
 
+ALIASED = "NAME@champion or NAME@challenger"
+ALIASED_OR_RUN = "NAME@champion, NAME@challenger or a run's id"
+
 
 class Parser(argparse.ArgumentParser):
     """A parser that says a mistake in one line."""
@@ -13,6 +16,24 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """End the process with the message."""
         self.exit(1, f"error: {message}. All options: {self.prog} --help\n")
+
+
+def model_parser(command: str, about: str | None, epilog: str, takes: str = ALIASED_OR_RUN) -> Parser:
+    """Return a parser for a command that uses a model, with the options model and uri.
+
+    Args:
+        command: the name of its module.
+        about: what it does.
+        epilog: examples.
+        takes: what --model may be.
+    """
+    found = _empty(command, about, epilog)
+    found.add_argument(
+        "--model", metavar="NAME",
+        help=f"{takes}; default: what was promoted last",
+    )  # fmt: skip
+    _add_uri(found)
+    return found
 
 
 def parser(command: str, about: str | None, epilog: str) -> Parser:
@@ -25,12 +46,7 @@ def parser(command: str, about: str | None, epilog: str) -> Parser:
         about: what it does.
         epilog: examples.
     """
-    found = Parser(
-        prog=f"python -m handwriting.{command}",
-        description=about,
-        epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    found = _empty(command, about, epilog)
     which = found.add_argument_group("which runs")
     source = which.add_mutually_exclusive_group()
     source.add_argument("--sweep", metavar="NAME", help="those of a sweep; default: the latest")
@@ -39,7 +55,7 @@ def parser(command: str, about: str | None, epilog: str) -> Parser:
         "--where", nargs="+", action="extend", default=[], metavar="KEY=VALUE", type=_condition,
         help="only runs with this value, as batch_size=32; of several values for one key, any",
     )  # fmt: skip
-    which.add_argument("--uri", help="of the store; default: MLFLOW_TRACKING_URI, else the one under mlruns/")
+    _add_uri(which)
     asked = found.add_argument_group("what is asked of them")
     asked.add_argument(
         "--by", nargs="+", action="extend", metavar="KEY",
@@ -60,6 +76,19 @@ def parser(command: str, about: str | None, epilog: str) -> Parser:
         "default: the sweep's own, else 0.1 points",
     )  # fmt: skip
     return found
+
+
+def _empty(command: str, about: str | None, epilog: str) -> Parser:
+    return Parser(
+        prog=f"python -m handwriting.{command}",
+        description=about,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def _add_uri(group: argparse._ActionsContainer) -> None:
+    group.add_argument("--uri", help="of the store; default: MLFLOW_TRACKING_URI, else the one under mlruns/")
 
 
 def _above_0(text: str) -> float:

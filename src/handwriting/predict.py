@@ -4,7 +4,6 @@ Any size, light on dark or dark on light, drawn or photographed. Several signs o
 left to right, line by line.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from handwriting import terminal
 from handwriting.errors import UserError
-from handwriting.options import Parser
+from handwriting.options import model_parser
 from handwriting.tracking import Store, default_uri
 
 if TYPE_CHECKING:
@@ -36,24 +35,12 @@ SHOWN = 4  # times as large as the network sees a part
 def main() -> None:
     """Read what the arguments name; exit code 1 where one of them could not be read."""
     terminal.survive()
-    options = Parser(
-        prog="python -m handwriting.predict",
-        description=__doc__,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    options = model_parser("predict", __doc__, EPILOG)
     options.add_argument(
         "files", nargs="+", metavar="PICTURE", help="a file, a folder of them, or - for standard input"
     )
-    options.add_argument(
-        "--model", metavar="NAME",
-        help="NAME@champion, NAME@challenger or a run's id; default: what was promoted last",
-    )  # fmt: skip
     options.add_argument("--json", action="store_true", help="print JSON, with the place of each sign")
     options.add_argument("--show", metavar="FILE", type=Path, help="write what the network saw, as a picture")
-    options.add_argument(
-        "--uri", help="of the store; default: MLFLOW_TRACKING_URI, else the one under mlruns/"
-    )
     arguments = options.parse_args()
     try:
         files = list(pictures_in(arguments.files))
@@ -89,10 +76,8 @@ def pictures_in(named: Sequence[str]) -> Iterator[str]:
 
 def predict(store: Store, files: Sequence[str], name: str | None, as_json: bool, show: Path | None) -> int:
     """Read pictures and print what they say; return how many could not be read."""
-    # Before TensorFlow is imported: what is wrong with a picture takes no model to say.
-    from handwriting.serving.pictures import open_picture, seen_on
-
     with store.errors():
+        from handwriting.serving.pictures import open_picture, seen_on
         from handwriting.serving.reading import ink_for, model_named, read
 
         model, called = model_named(store, name)

@@ -3,22 +3,25 @@
 import base64
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import resources
 from typing import Any
 
 import anyio
+import keras
 import numpy as np
 import tensorflow as tf
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from handwriting.data import Dataset, Ink
+from handwriting.data import Dataset
 from handwriting.errors import UserError
 from handwriting.serving.arms import Served
 from handwriting.serving.pictures import Seen, open_picture, seen_on
+from handwriting.serving.reading import ink_for
+from handwriting.tracking.picture_model import PictureModel
 
 LONGEST_BODY = 1_000_000  # bytes
 MOST_PIXELS = 4_000_000  # of a picture that is sent: the page makes larger ones smaller
@@ -48,28 +51,14 @@ class Reader:
     def __init__(self, served: Sequence[Served]):
         self.served = served
         facts = served[0].model.facts
-        self.shape, self.classes, self.ink = (
-            facts["image_shape"],
-            facts["classes"],
-            Ink.from_json(facts["ink"]),
-        )
-        # A graph of any number of images: Keras's own call takes three times as long for one.
-        shape = served[0].model.network.input_shape[1:]
-        self._calls = [
-            tf.function(
-                lambda images, network=each.model.network: network(images, training=False),
-                input_signature=[tf.TensorSpec((None, *shape), tf.float32)],
-            )
-            for each in served
-        ]
-        for call in self._calls:
-            call(tf.zeros((1, *shape)))  # traced before the first picture comes
+        self.shape, self.classes = facts["image_shape"], facts["classes"]
+        self.ink = ink_for(served[0].model)
+        self._models = [PictureModel(_graph_of(each.model.network), each.model.facts) for each in served]
+        self.probabilities(np.zeros((1, *self.shape), np.float32))  # traced before the first picture comes
 
     def probabilities(self, images: np.ndarray) -> list[np.ndarray]:
         """Return for each model probabilities of shape (n, k)."""
-        first = self.served[0].model.facts["channels_first"]
-        batch = tf.constant(np.moveaxis(images, -1, 1) if first else images)
-        return [call(batch).numpy() for call in self._calls]
+        return [model.probabilities(images) for model in self._models]
 
     def read(self, content: bytes) -> dict[str, Any]:
         """Return each part of a picture as the network sees it, with each model's probabilities.
@@ -91,6 +80,15 @@ class Reader:
         }
 
 
+def _graph_of(network: keras.Model) -> Callable[..., tf.Tensor]:
+    """Return a network as a graph for any number of images: for one, Keras's own call takes longer."""
+    shape = (None, *network.input_shape[1:])
+    graph = tf.function(
+        lambda images: network(images, training=False), input_signature=[tf.TensorSpec(shape, tf.float32)]
+    )
+    return lambda images, training: graph(images)
+
+
 def pixels_of(part: Seen) -> str:
     """Return an image's grey values from 0 to 255, row by row, as base64."""
     grey = part.image.mean(axis=-1)
@@ -110,10 +108,9 @@ class Gallery:
 
     def _find(self, reader: Reader, dataset: Dataset) -> None:
         test = dataset.test
-        images = test.x.reshape(len(test), *dataset.image_shape)
-        scale = np.float32(255 if images.dtype == np.uint8 else 1)
-        blocks = (images[start : start + 500] / scale for start in range(0, len(test), 500))
-        rows = np.concatenate([reader.probabilities(block.astype(np.float32))[0] for block in blocks])
+        scale = np.float32(255 if test.x.dtype == np.uint8 else 1)
+        images = test.x.reshape(len(test), *dataset.image_shape) / scale
+        rows = reader.probabilities(images)[0]
         read = rows.argmax(axis=1)
         wrong = np.flatnonzero(read != test.y)
         wrong = wrong[np.argsort(-rows[wrong, read[wrong]])]
@@ -123,7 +120,7 @@ class Gallery:
             "wrong": len(wrong),
             "images": [
                 {
-                    "seen": pixels_of(Seen(images[place] / scale, (0, 0, 0, 0))),
+                    "seen": pixels_of(Seen(images[place], (0, 0, 0, 0))),
                     "right": dataset.classes[test.y[place]],
                     "read": dataset.classes[read[place]],
                     "probability": round(float(rows[place, read[place]]), 4),
