@@ -90,11 +90,13 @@ ui: .venv/ready ## open the store in MLflow's UI (PORT=n)
 orphans: .venv/ready ## mark runs as KILLED whose process is gone
 	$(RUN) handwriting.orphans
 
-.venv/tests: tests/requirements.lock .venv/ready
-	$(call quietly,VIRTUAL_ENV=.venv .venv/bin/uv pip install --quiet --require-hashes -r tests/requirements.lock)
+# Beside the packages of .venv, not among them: MLflow uses a tqdm that it finds, and tqdm warns in the notebook.
+.venv/tests/ready: tests/requirements.lock .venv/ready
+	@rm -rf .venv/tests
+	$(call quietly,VIRTUAL_ENV=.venv .venv/bin/uv pip install --quiet --require-hashes --target .venv/tests -r tests/requirements.lock)
 	@touch $@
 
-test: .venv/tests ## run the tests
+test: .venv/tests/ready ## run the tests
 	@# One process more than two cores, as some tests wait: for a server, or for TensorFlow.
 	$(RUN) pytest -n 3 --dist loadfile --no-loadscope-reorder
 

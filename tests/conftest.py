@@ -19,6 +19,8 @@ if TYPE_CHECKING:  # 5 s to import, and tests of the config need neither
     from mlflow.entities import Run
 
 CONF = ROOT / "conf"
+ONLY_TESTS = ROOT / ".venv" / "tests"  # what only tests need: tests/requirements.lock, installed by make test
+sys.path.append(str(ONLY_TESTS))
 SMALL = ("model=small_cnn", "data.limit_train=500", "data.limit_test=200", "data.validation_size=100")
 CHOICES = {
     "optimizer": "adam", "schedule": "constant", "model": "small_cnn", "data": "mnist",

@@ -1,6 +1,8 @@
 """The exported file gives the same answers where there is no TensorFlow."""
 
+import importlib.util
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 from promoted_runs import IMAGES, answer, made
 from user_pictures import first_digits
 
+from conftest import ONLY_TESTS
 from handwriting.config import compose
 from handwriting.data import load_dataset
 from handwriting.errors import UserError
@@ -18,10 +21,13 @@ from handwriting.serving.champion import promote
 from handwriting.tracking.model import load_picture_model, scaled
 from handwriting.training import build
 
-pytest.importorskip("ai_edge_litert", reason="make test installs it: tests/requirements.lock")
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("ai_edge_litert") is None,
+    reason="installed by make test: tests/requirements.lock",
+)
 
 READ = """
-import sys
+import importlib.util, sys
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
@@ -36,17 +42,18 @@ for block in np.array_split(images, max(1, len(images) // 500)):
     interpreter.set_tensor(given["index"], block)
     interpreter.invoke()
     found.append(interpreter.get_tensor(taken["index"]))
-assert not {"tensorflow", "keras", "mlflow"} & set(sys.modules)
+assert not [name for name in ("tensorflow", "keras", "mlflow") if importlib.util.find_spec(name)]
 np.save(out, np.concatenate(found))
 """
 
 
 def read(file: Path, images: np.ndarray) -> np.ndarray:
-    """Return what LiteRT says of images, in a process without TensorFlow."""
+    """Return what LiteRT says of images, by a Python without TensorFlow (`-S`: without those packages)."""
     np.save(file.with_suffix(".in.npy"), images.astype(np.float32))
     out = file.with_suffix(".out.npy")
-    words = [sys.executable, "-c", READ, str(file), str(file.with_suffix(".in.npy")), str(out)]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    words = [sys.executable, "-S", "-c", READ, str(file), str(file.with_suffix(".in.npy")), str(out)]
+    env = os.environ | {"PYTHONPATH": str(ONLY_TESTS)}
+    done = subprocess.run(words, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return np.load(out)
 
