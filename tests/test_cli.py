@@ -214,6 +214,28 @@ def test_tune_without_a_tuning_asks_for_one() -> None:
     )
 
 
+@pytest.mark.parametrize(("words", "said"), {
+    "promote --anyway": r"argument --anyway: expected one argument\. All options: .*promote --help$",
+    "promote --anyway=": r"--anyway needs a reason of 1 to 500 characters: it is stored with the champion$",
+    "promote --anyway=smaller --back": r"argument --back: not allowed with argument --anyway\.",
+    "predict": r"the following arguments are required: PICTURE\. All options: .*predict --help$",
+    "predict {tmp}/8.png": r"\S+/8\.png: there is no such file$",
+    "predict {tmp}": r"\S+: no picture is in this folder \(\.png, \.jpg, \.jpeg, \.bmp, \.webp\)$",
+    "predict {tmp}/text --show {tmp}/no/seen.png": r"--show: there is no folder \S+/no$",
+    "export {tmp}/digits.onnx": r"\S+/digits\.onnx: the name must end in \.tflite$",
+    "export {tmp}/no/digits.tflite": r"\S+/no: there is no such folder, or nothing can be written there$",
+    "demo --port 70000": r"port 70000 cannot be used \(.*\)\. Name another one, or none$",
+}.items())  # fmt: skip
+def test_a_mistake_with_a_model_is_answered_in_one_line_without_slow_imports(
+    tmp_path: Path, words: str, said: str
+) -> None:
+    (tmp_path / "text").write_text("no picture")
+    command, *arguments = words.format(tmp=tmp_path).split()
+    done = run("-c", WITHOUT_SLOW_IMPORTS.replace("handwriting.train", f"handwriting.{command}"), *arguments)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(f"error: {said.removesuffix('$')}.*\n", done.stderr)
+
+
 def test_an_error_shows_no_password(tmp_path: Path) -> None:
     done = train("tracking.uri=postgres://me:geheim@db.example/mlflow", f"hydra.run.dir={tmp_path}")
     assert done.returncode == 1
@@ -221,14 +243,29 @@ def test_an_error_shows_no_password(tmp_path: Path) -> None:
     assert "geheim" not in done.stderr
 
 
-@pytest.mark.parametrize("command", ["train", "report", "ui", "orphans"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "train",
+        "report",
+        "promote",
+        "predict src/handwriting/ui.py",
+        "export digits.tflite",
+        "demo",
+        "ui",
+        "orphans",
+    ],
+)
 def test_a_copied_checkout_does_not_run_the_code_of_the_other_on_its_store(
     tmp_path: Path, command: str
 ) -> None:
     """A .venv that is copied with it has the other's path."""
     shutil.copytree(ROOT / "src" / "handwriting", tmp_path / "src" / "handwriting")
     done = subprocess.run(
-        [sys.executable, "-m", f"handwriting.{command}"], cwd=tmp_path, capture_output=True, text=True
+        [sys.executable, "-m", *f"handwriting.{command}".split()],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 1
     assert done.stderr == (

@@ -1,5 +1,6 @@
 """`make demo`: a page to draw on, where the arms' models read side by side. For this machine only."""
 
+import os
 import sys
 
 from handwriting import terminal
@@ -29,6 +30,8 @@ def main() -> None:
 
 def serve(store: Store, port: int, name: str | None) -> None:
     """Load the models, and serve the page until this process is told to end."""
+    # Pictures are read at the same time, each by one thread: with two for each, fewer a second.
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # TensorFlow reads it when the first model is loaded
     with store.errors():
         from handwriting.serving.arms import images_of, models_of
 

@@ -23,8 +23,7 @@ Examples:
   python -m handwriting.promote --history                    what was the champion, and why
   python -m handwriting.promote --back                       the one before
 """
-
-
+LONGEST_REASON = 500
 STAYS = {"challenger": "is a challenger and not the champion", "champion": "stays the champion that it was"}
 
 
@@ -43,8 +42,10 @@ def main() -> None:
     what.add_argument("--history", action="store_true", help="list what became the champion, oldest first")
     arguments = options.parse_args()
     try:
-        if arguments.anyway is not None and not arguments.anyway.strip():
-            raise UserError("--anyway needs a reason, which is stored with the champion")
+        if arguments.anyway is not None and not 0 < len(arguments.anyway.strip()) <= LONGEST_REASON:
+            raise UserError(
+                f"--anyway needs a reason of 1 to {LONGEST_REASON} characters: it is stored with the champion"
+            )
         store = Store(arguments.uri or default_uri())
         store.check(made=True)
         with store.errors():

@@ -67,7 +67,7 @@ def free_port(wanted: int | None) -> int:
             return port
         except (OSError, OverflowError) as error:
             reason = error
-    raise UserError(f"port {port} cannot be used ({reason}). Name another one, or none: make ui")
+    raise UserError(f"port {port} cannot be used ({reason}). Name another one, or none")
 
 
 def latest_comparison(store: Store) -> str:

@@ -53,12 +53,12 @@ class Reader:
         facts = served[0].model.facts
         self.shape, self.classes = facts["image_shape"], facts["classes"]
         self.ink = ink_for(served[0].model)
-        self._models = [PictureModel(_graph_of(each.model.network), each.model.facts) for each in served]
-        self.probabilities(np.zeros((1, *self.shape), np.float32))  # traced before the first picture comes
+        self._models = PictureModel(_graph_of([each.model.network for each in served]), facts)
+        self.probabilities(np.zeros((1, *self.shape), np.float32))  # the first call takes longer
 
-    def probabilities(self, images: np.ndarray) -> list[np.ndarray]:
-        """Return for each model probabilities of shape (n, k)."""
-        return [model.probabilities(images) for model in self._models]
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        """Return what each of m models says, of shape (n, m, k)."""
+        return self._models.probabilities(images)
 
     def read(self, content: bytes) -> dict[str, Any]:
         """Return each part of a picture as the network sees it, with each model's probabilities.
@@ -67,26 +67,22 @@ class Reader:
             UserError: it is no picture, or nothing is on it.
         """
         seen = seen_on(open_picture(content, MOST_PIXELS), self.shape, self.ink)[:MOST_PARTS]
-        by_model = self.probabilities(np.stack([part.image for part in seen]))
+        probabilities = self.probabilities(np.stack([part.image for part in seen])).round(5).tolist()
         return {
             "parts": [
-                {
-                    "box": part.box,
-                    "seen": pixels_of(part),
-                    "probabilities": [rows[place].round(5).tolist() for rows in by_model],
-                }
-                for place, part in enumerate(seen)
+                {"box": part.box, "seen": pixels_of(part), "probabilities": by_model}
+                for part, by_model in zip(seen, probabilities, strict=True)
             ]
         }
 
 
-def _graph_of(network: keras.Model) -> Callable[..., tf.Tensor]:
-    """Return a network as a graph for any number of images: for one, Keras's own call takes longer."""
-    shape = (None, *network.input_shape[1:])
-    graph = tf.function(
-        lambda images: network(images, training=False), input_signature=[tf.TensorSpec(shape, tf.float32)]
+def _graph_of(networks: Sequence[keras.Model]) -> Callable[..., tf.Tensor]:
+    """Return networks as one graph for any number of images: of one, Keras's own calls take longer."""
+    all_of_them = tf.function(
+        lambda images: tf.stack([network(images, training=False) for network in networks], axis=1)
     )
-    return lambda images, training: graph(images)
+    graph = all_of_them.get_concrete_function(tf.TensorSpec((None, *networks[0].input_shape[1:]), tf.float32))
+    return lambda images, training: graph(tf.constant(images))
 
 
 def pixels_of(part: Seen) -> str:
@@ -110,7 +106,7 @@ class Gallery:
         test = dataset.test
         scale = np.float32(255 if test.x.dtype == np.uint8 else 1)
         images = test.x.reshape(len(test), *dataset.image_shape) / scale
-        rows = reader.probabilities(images)[0]
+        rows = reader.probabilities(images)[:, 0]
         read = rows.argmax(axis=1)
         wrong = np.flatnonzero(read != test.y)
         wrong = wrong[np.argsort(-rows[wrong, read[wrong]])]

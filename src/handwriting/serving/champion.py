@@ -1,7 +1,8 @@
 """The model registry by verdict: which arm's model is the champion, which one a challenger, and since when.
 
 A version of a registered model is one run's model. What is known of it stands in its tags; what was the
-champion when stands in the tag HISTORY of the registered model, oldest first. Importing this imports MLflow.
+champion when stands in tags of the registered model, HISTORY with a number, one for each time: a tag has at
+most 5,000 characters in PostgreSQL. Importing this imports MLflow.
 """
 
 import json
@@ -18,7 +19,7 @@ from handwriting.tracking import Store, names
 from handwriting.tracking.model import recorded_bytes
 
 CHAMPION, CHALLENGER = "champion", "challenger"
-HISTORY = "champion.history"  # tag of a registered model
+HISTORY = "champion.history."
 # Tags of a version, beside those of its run.
 ARM, REPORT, EXPERIMENT, REASON = "arm", "report", "experiment", "reason"
 OF_RUN = (names.FINGERPRINT, names.DATA, names.MODEL, names.PICTURES, names.COMMIT)
@@ -139,7 +140,7 @@ def promote(store: Store, answer: Answer, report: str, name: str, anyway: str | 
         past = history(store, name)
         if [event.version for event in champions(past)[-1:]] != [version]:
             how = "anyway" if anyway else "verdict" if len(answer.comparison.arms) > 1 else "only arm"
-            _write(store, name, [*past, Event(version, int(time.time() * 1000), how, anyway or found.why)])
+            _add(store, name, len(past), Event(version, int(time.time() * 1000), how, anyway or found.why))
         client.set_registered_model_alias(name, CHAMPION, version)
         challenger = version_of(store, name, CHALLENGER)
         if challenger is not None and str(challenger.version) == version:
@@ -161,15 +162,15 @@ def back(store: Store, name: str) -> tuple[Event, Event]:
             raise UserError(f"{name} has had {len(stack) or 'no'} champion: there is none to go back to")
         gone, again = stack[-1], stack[-2]
         event = Event(again.version, int(time.time() * 1000), "back", f"back from version {gone.version}")
-        _write(store, name, [*past, event])
+        _add(store, name, len(past), event)
         client.set_registered_model_alias(name, CHAMPION, again.version)
     return gone, event
 
 
 def history(store: Store, name: str) -> list[Event]:
     """Return what became the champion, oldest first; nothing where there is no such model."""
-    registered = _registered(store, name)
-    return [Event(**event) for event in json.loads(registered.get(HISTORY, "[]"))]
+    tags = _tags(store, name)
+    return [Event(**json.loads(tags[key])) for key in sorted(tags) if key.startswith(HISTORY)]
 
 
 def champions(past: list[Event]) -> list[Event]:
@@ -193,7 +194,7 @@ def version_of(store: Store, name: str, alias: str) -> ModelVersion | None:
         return None
 
 
-def _registered(store: Store, name: str) -> Mapping[str, str]:
+def _tags(store: Store, name: str) -> Mapping[str, str]:
     """Return the tags of a registered model, none where there is no such model."""
     try:
         return store.client.get_registered_model(name).tags
@@ -243,6 +244,5 @@ def _check_same_images(
     )
 
 
-def _write(store: Store, name: str, past: list[Event]) -> None:
-    text = json.dumps([asdict(event) for event in past])
-    store.client.set_registered_model_tag(name, HISTORY, text)
+def _add(store: Store, name: str, place: int, event: Event) -> None:
+    store.client.set_registered_model_tag(name, f"{HISTORY}{place:04}", json.dumps(asdict(event)))

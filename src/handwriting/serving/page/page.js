@@ -2,7 +2,7 @@
 // What is drawn is a list of strokes and pictures; the sheet is painted from it, so undo takes one back.
 const element = (id) => document.getElementById(id);
 const sheet = element("sheet"), pen = sheet.getContext("2d");
-const WIDTH = 22, LONGEST = 1000, LARGEST = 900000;
+const WIDTH = 26, LONGEST = 1000, LARGEST = 900000;
 let drawn = [], stroke = null, facts = null, parts = [], chosen = 0;
 let busy = false, changed = false, cursor = [sheet.width / 2, sheet.height / 2], down = false;
 
@@ -36,17 +36,18 @@ function asBlob() {
   const last = drawn[drawn.length - 1];
   if (drawn.length === 1 && last.blob) return Promise.resolve(last.blob); // a picture in its own pixels
   const copy = document.createElement("canvas");
-  copy.width = sheet.width / 2; // enough for a network's image, and a quarter of the server's work
-  copy.height = sheet.height / 2;
+  const factor = Math.min(1, 5 * Math.max(...facts.shape) / sheet.height); // more is work without use
+  copy.width = Math.round(factor * sheet.width);
+  copy.height = Math.round(factor * sheet.height);
   paint(false);
-  copy.getContext("2d").drawImage(sheet, 0, 0, copy.width, copy.height);
+  copy.getContext("2d", { alpha: false }).drawImage(sheet, 0, 0, copy.width, copy.height);
   paint();
   return new Promise((resolve) => copy.toBlob(resolve, "image/png"));
 }
 
 async function read() {
   changed = true;
-  if (busy) return;
+  if (busy || !facts) return;
   busy = true;
   while (changed) {
     changed = false;
@@ -260,6 +261,7 @@ async function start() {
     return section;
   }));
   paint();
+  if (drawn.length) read();
   gallery();
 }
 start();
