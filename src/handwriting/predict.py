@@ -74,10 +74,33 @@ def pictures_in(named: Sequence[str]) -> Iterator[str]:
             raise UserError(f"{name}: there is no such file")
 
 
+def readable(files: Sequence[str]) -> Iterator[str]:
+    """Return the files that begin as pictures do, and standard input; say which do not."""
+    from handwriting.serving.pictures import check_format  # 1 s: a file that is missing is said before
+
+    for file in files:
+        try:
+            if file != "-":
+                check_format(Path(file))
+            yield file
+        except UserError as error:
+            say(file, error)
+
+
+def say(file: str, error: Exception) -> None:
+    """Say why a picture is not read; the others are."""
+    print(f"error: {file}: {error}", file=sys.stderr)
+
+
 def predict(store: Store, files: Sequence[str], name: str | None, as_json: bool, show: Path | None) -> int:
     """Read pictures and print what they say; return how many could not be read."""
+    from handwriting.serving.pictures import open_picture, seen_on
+
+    known = list(readable(files))
+    failed = len(files) - len(known)
+    if not known:  # said before a model is loaded, which takes seconds
+        return failed
     with store.errors():
-        from handwriting.serving.pictures import open_picture, seen_on
         from handwriting.serving.reading import ink_for, model_named, read
 
         model, called = model_named(store, name)
@@ -85,20 +108,19 @@ def predict(store: Store, files: Sequence[str], name: str | None, as_json: bool,
     readings: dict[str, list[Reading]] = {}
     waiting: list[tuple[str, Seen]] = []
     shown: list[Seen] = []
-    failed = 0
 
     def read_waiting() -> None:
         for (file, _), reading in zip(waiting, read(model, [part for _, part in waiting]), strict=True):
             readings[file].append(reading)
         waiting.clear()
 
-    for file in files:
+    for file in known:
         try:
             content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
             seen = seen_on(open_picture(content), shape, ink)
         except (UserError, OSError) as error:
             failed += 1
-            print(f"error: {file}: {error}", file=sys.stderr)
+            say(file, error)
             continue
         readings[file] = []
         waiting += [(file, part) for part in seen]

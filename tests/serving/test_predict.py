@@ -93,6 +93,8 @@ def test_json_standard_input_folders_and_what_cannot_be_read(
     assert 0.5 < part["probability"] <= 1
     said = f"error: {folder}/9.png: it is no picture that can be read, as PNG, JPEG, BMP, WEBP are\n"
     assert done.stderr.decode() == said
+    alone = run(promoted.uri, "predict", str(folder / "9.png"), code=1)
+    assert (alone.stdout, alone.stderr.decode()) == (b"", said), "and no model is loaded for it"
 
 
 def test_a_model_that_is_not_there_is_named_with_those_that_are(promoted: Store, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import io
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -20,6 +21,8 @@ from handwriting.data.ink import centre_of_mass, stroke_of
 from handwriting.errors import UserError
 
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
+BROKEN = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)  # what PIL raises of such pictures
+UNREADABLE = f"it is no picture that can be read, as {', '.join(FORMATS)} are"
 MOST_PIXELS = 50_000_000  # of a picture: a telephone's has 12 to 50 million
 LONGEST = 1000  # pixels of a side; larger pictures are made smaller first
 SHORTEST = 112  # of the longer side; smaller ones are made larger, so that there is a ground around the ink
@@ -70,8 +73,20 @@ def open_picture(content: bytes, most: int = MOST_PIXELS) -> Image.Image:
             if np.asarray(picture.getchannel("A")).min() < 255:
                 picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
         return picture.convert("L" if picture.mode in ("1", "L") else "RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UserError(f"it is no picture that can be read, as {', '.join(FORMATS)} are") from error
+    except BROKEN as error:
+        raise UserError(UNREADABLE) from error
+
+
+def check_format(file: Path) -> None:
+    """Check that a file begins as a picture does, in a millisecond; reading it tells more.
+
+    Raises:
+        UserError: it does not.
+    """
+    try:
+        Image.open(file, formats=FORMATS).close()
+    except BROKEN as error:
+        raise UserError(UNREADABLE) from error
 
 
 def seen_on(picture: Image.Image, image_shape: Sequence[int], ink: Ink | None) -> list[Seen]:
