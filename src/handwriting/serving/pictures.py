@@ -144,8 +144,8 @@ def _ink_on(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _ground_of(grey: np.ndarray) -> np.ndarray:
     """Return the ground at each pixel: paper is seldom lit evenly.
 
-    It is the quadratic surface through what is no ink, found in four rounds on a thousand pixels; one value
-    where hardly anything is even.
+    It is the quadratic surface through what is no ink, found in at most four rounds on a thousand pixels; one
+    value where hardly anything is even.
     """
     step = max(1, max(grey.shape) // 32)
     coarse = grey[::step, ::step].astype(np.float64)
@@ -156,12 +156,13 @@ def _ground_of(grey: np.ndarray) -> np.ndarray:
     y, x = np.meshgrid(rows[::step], columns[::step], indexing="ij")
     terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1)
     median = float(np.median(np.concatenate([coarse[0], coarse[-1], coarse[:, 0], coarse[:, -1]])))
-    fitted = np.array([median, 0, 0, 0, 0, 0])
+    fitted, before = np.array([median, 0, 0, 0, 0, 0]), np.array([], bool)
     for _ in range(4):
         off = abs(coarse - terms @ fitted)
         even = off <= max(2.5 * 1.4826 * float(np.median(off)), 4)
-        if even.sum() < 0.2 * even.size:  # most of it is ink, or nothing is even
+        if even.sum() < 0.2 * even.size or np.array_equal(even, before):  # hardly any, or the same as before
             break
+        before = even
         known = terms[even]
         # Normal equations, well conditioned from -1 to 1; with the terms themselves it takes 1 to 3 ms.
         fitted = np.linalg.lstsq(known.T @ known, known.T @ coarse[even], rcond=None)[0]
