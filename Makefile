@@ -23,7 +23,7 @@ $(call number,PORT,ui demo)
 # $(call quietly,COMMAND): show what it says only where it fails.
 quietly = @said=$$($(1) 2>&1) || { echo "$$said" >&2; exit 1; }
 
-.PHONY: help setup sweep quick tuned notebook-protocol report promote predict demo export analysis lab ui orphans test soak simulate bench lint lock clean
+.PHONY: help setup sweep quick tuned notebook-protocol report promote predict demo export analysis lab ui sync orphans test soak simulate bench lint lock clean
 
 help: ## say what there is
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 26
@@ -86,6 +86,9 @@ lab: .venv/ready ## open your own copy of the analysis notebook, mlruns/lab.ipyn
 
 ui: .venv/ready ## open the store in MLflow's UI (PORT=n)
 	$(RUN) handwriting.ui $(if $(PORT),--port $(PORT))
+
+sync: .venv/ready ## copy this machine's runs to the store that MLFLOW_TRACKING_URI names; what is there stays
+	$(RUN) handwriting.sync
 
 orphans: .venv/ready ## mark runs as KILLED whose process is gone
 	$(RUN) handwriting.orphans

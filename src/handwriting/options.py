@@ -27,7 +27,7 @@ def model_parser(command: str, about: str | None, epilog: str, takes: str = ALIA
         epilog: examples.
         takes: what --model may be.
     """
-    found = _empty(command, about, epilog)
+    found = plain_parser(command, about, epilog)
     found.add_argument(
         "--model", metavar="NAME",
         help=f"{takes}; default: what was promoted last",
@@ -46,7 +46,7 @@ def parser(command: str, about: str | None, epilog: str) -> Parser:
         about: what it does.
         epilog: examples.
     """
-    found = _empty(command, about, epilog)
+    found = plain_parser(command, about, epilog)
     which = found.add_argument_group("which runs")
     source = which.add_mutually_exclusive_group()
     source.add_argument("--sweep", metavar="NAME", help="those of a sweep; default: the latest")
@@ -78,7 +78,8 @@ def parser(command: str, about: str | None, epilog: str) -> Parser:
     return found
 
 
-def _empty(command: str, about: str | None, epilog: str) -> Parser:
+def plain_parser(command: str, about: str | None, epilog: str) -> Parser:
+    """Return a parser without options."""
     return Parser(
         prog=f"python -m handwriting.{command}",
         description=about,

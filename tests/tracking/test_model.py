@@ -11,13 +11,14 @@ import keras
 import mlflow
 import numpy as np
 import pytest
-from test_server import Server, server  # noqa: F401  # a fixture
+from test_server import server  # noqa: F401  # a fixture
 
 from conftest import Opened
 from handwriting.errors import UserError
 from handwriting.tracking import Store, names
 from handwriting.tracking.model import load_model
 from handwriting.tracking.run import tracked_run
+from servers import Server
 
 IMAGES = np.random.default_rng(0).random((5, 2, 2, 1), np.float32)
 CLASSES = ("no", "yes", "perhaps")

@@ -44,6 +44,13 @@ def keep_plan(store: "Store", experiment_id: str, sweep: str, plan: Plan) -> Non
         client.set_experiment_tag(experiment_id, key, text)
 
 
+def joined_plans(text: str | None, more: str) -> str:
+    """Return the plans of two stores' tags as one tag: those of the first, then what the second adds."""
+    before = plans_in(text)
+    new = [plan for plan in plans_in(more) if plan not in before]
+    return json.dumps([_as_json(plan) for plan in (*before, *new)])
+
+
 def plans_in(text: str | None) -> tuple[Plan, ...]:
     """Return the plans in an experiment's tag, oldest first; none where there is no tag."""
     return tuple(

@@ -38,7 +38,12 @@ def default_uri() -> str:
             f"this folder is a checkout, and the code that runs is that of another one, {ROOT}. "
             "make setup builds this one's own .venv"
         )
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{ROOT}/mlruns/mlflow.db"
+    return os.environ.get("MLFLOW_TRACKING_URI") or local_uri()
+
+
+def local_uri() -> str:
+    """Return the store under mlruns/, of this machine."""
+    return f"sqlite:///{ROOT}/mlruns/mlflow.db"
 
 
 class Store:
