@@ -184,8 +184,9 @@ def _wide(connection: Connection, kind: str, prefix: str, chosen: Select, sweep:
 
 
 def _from_server(store: Store, sweep: str | None, experiment: str | None) -> LoadedRuns:
-    # There is no other way than a request for each run's epochs.
     import mlflow
+
+    from handwriting.tracking.histories import points_of
 
     client = store.client
     mlflow.set_tracking_uri(store.uri)  # another store's client may have been made since
@@ -195,12 +196,8 @@ def _from_server(store: Store, sweep: str | None, experiment: str | None) -> Loa
     runs = runs.assign(name=runs.get(f"tags.{names.RUN_NAME}"))
     experiment, sweep, found = _choose(runs, sweep, experiment)
     own = [name.removeprefix("metrics.") for name in found if name.startswith("metrics.val_")]
-    rows = [
-        (run_id, metric.step, key, metric.value)
-        for run_id in found["run_id"]
-        for key in dict.fromkeys([*PER_EPOCH, *own])
-        for metric in client.get_metric_history(run_id, key)
-    ]
+    keys = dict.fromkeys([*PER_EPOCH, *own])
+    rows = [point for key in keys for point in points_of(store, list(found["run_id"]), key)]
     epochs = pd.DataFrame(rows, columns=["run_id", "epoch", "key", "value"])
     tags = client.get_experiment(found["experiment_id"].iloc[0]).tags
     return _loaded(experiment, sweep, found, epochs, tags)
