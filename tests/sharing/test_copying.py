@@ -10,7 +10,7 @@ from mlflow.exceptions import MlflowException
 from shared_runs import a_run, bring, ends_at, new_store, runs_of, unequal
 
 from handwriting.sharing import Copier
-from handwriting.sharing.copying import CREATED, ORIGIN, models_of, store_id
+from handwriting.sharing.copying import models_of, store_id
 from handwriting.tracking import Store, names
 from handwriting.tracking.model import load_picture_model
 from handwriting.tracking.plans import Plan, keep_plan, plans_in
@@ -38,10 +38,10 @@ def test_a_copy_has_all_that_the_run_has_and_a_second_look_finds_nothing_to_do(
     assert bring(source, target) == []
     (copy_id,) = runs_of(target)
     run, copy = source.client.get_run(run_id), target.client.get_run(copy_id)
-    assert copy.data.tags[ORIGIN] == f"{store_id(source)}/{run_id}"
+    assert copy.data.tags[names.ORIGIN] == f"{store_id(source)}/{run_id}"
     (model,), (copied) = models_of(source.client, run), models_of(target.client, copy)
-    assert copied[0].tags[ORIGIN] == f"{store_id(source)}/{model.model_id}"
-    assert copied[0].tags[CREATED] == str(model.creation_timestamp)
+    assert copied[0].tags[names.ORIGIN] == f"{store_id(source)}/{model.model_id}"
+    assert copied[0].tags[names.CREATED] == str(model.creation_timestamp)
     load_picture_model(target, copy_id)  # with the digests that the run recorded
 
 
@@ -152,7 +152,10 @@ def test_a_second_copy_that_a_lost_answer_left_is_deleted(source: Store, target:
     Copier(source, target).copy(run_id)
     (copy,) = (target.client.get_run(each) for each in runs_of(target))
     target.client.create_run(
-        copy.info.experiment_id, copy.info.start_time, {ORIGIN: copy.data.tags[ORIGIN]}, copy.info.run_name
+        copy.info.experiment_id,
+        copy.info.start_time,
+        {names.ORIGIN: copy.data.tags[names.ORIGIN]},
+        copy.info.run_name,
     )
     source.client.set_tag(run_id, "changed", "yes")
     bring(source, target)

@@ -11,13 +11,11 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from handwriting.sharing.copying import (
-    CREATED,
-    ORIGIN,
     OWN,
     Copier,
+    metrics_of,
     models_of,
     outputs_of,
-    points_of,
     values_of,
 )
 from handwriting.sharing.states import files_in
@@ -65,7 +63,7 @@ def _facts(store: Store, run: Run, tags: Mapping[str, str], folder: Path) -> dic
         },
         "parameter": dict(run.data.params),
         "tag": {key: value for key, value in tags.items() if key not in OWN},
-        "point": {values_of(point): True for point in points_of(store.client, run)},
+        "point": {values_of(point): True for point in metrics_of(store.client, run)},
         "data set": {
             (used.dataset.name, used.dataset.digest): (
                 used.dataset.source_type, used.dataset.source, used.dataset.schema, used.dataset.profile,
@@ -81,7 +79,7 @@ def _facts(store: Store, run: Run, tags: Mapping[str, str], folder: Path) -> dic
                 "type": model.model_type or "",  # a server has no None
                 "step": steps.get(model.model_id),
                 "parameters": model.params,
-                "tags": {key: value for key, value in model.tags.items() if key not in (ORIGIN, CREATED)},
+                "tags": {key: value for key, value in model.tags.items() if key not in OWN},
                 "points": sorted(map(values_of, model.metrics or [])),
             }.items()
         },

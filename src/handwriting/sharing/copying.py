@@ -1,9 +1,9 @@
 """Runs of one store in another: copied as they grow, each once, until both are the same.
 
 `mlflow-export-import` 1.2 does not serve: it copies no logged models, and a second import makes each run a
-second time. Here a copy carries where it comes from, ORIGIN, and what it was made of, STATE; all that is
-written may be written again, so that a process that is killed at any moment leaves nothing that the next one
-does not finish.
+second time. Here a copy carries where it comes from, names.ORIGIN, and what it was made of, names.STATE. All
+that is written may be written again, so that a process that is killed at any moment leaves nothing that the
+next one does not finish.
 
 MLflow gives a copy a run id, a model id and a model's time of creation of its own. The first ones stand in
 tags; tags that name other runs name their copies.
@@ -11,7 +11,6 @@ tags; tags that name other runs name their copies.
 
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock
@@ -24,11 +23,7 @@ from handwriting.tracking import Store, names
 from handwriting.tracking.identity import digest
 from handwriting.tracking.plans import joined_plans
 
-ORIGIN = "origin"  # tag of a copy: STORE/RUN of what it is a copy of; of a model STORE/MODEL
-STATE = "origin.state"  # tag of a copy: digest of what it was made of; set last
-CREATED = "origin.created"  # tag of a model's copy: when the first one was made, in ms since 1970
-OWN = (ORIGIN, STATE)
-STORE_ID = "store"  # tag of a store's first experiment: its own id
+OWN = (names.ORIGIN, names.STATE, names.CREATED)  # tags that only copies have
 REFERENCES = (names.STARTS_FROM, names.REPEATS)  # tags that name a run of the same store
 POINTS, PAIRS = 1000, 100  # most metrics, and parameters or tags, that MLflow takes at once
 
@@ -115,7 +110,7 @@ class Copier:
             self._to.set_terminated(to, status, run.info.end_time)
         elif copy.info.status != status:
             self._to.update_run(to, status)
-        self._to.set_tag(to, STATE, state)
+        self._to.set_tag(to, names.STATE, state)
         return to
 
     def _copy_of(self, run: Run) -> Run:
@@ -124,7 +119,7 @@ class Copier:
         origin = f"{self.source_id}/{run.info.run_id}"
         found = self._found(experiment, origin)
         if not found:
-            self._to.create_run(experiment, run.info.start_time, {ORIGIN: origin}, run.info.run_name)
+            self._to.create_run(experiment, run.info.start_time, {names.ORIGIN: origin}, run.info.run_name)
             # An answer that was lost, or another process, may have made a second one.
             found = self._found(experiment, origin)
         for twin in found[1:]:
@@ -132,7 +127,7 @@ class Copier:
         return found[0]
 
     def _found(self, experiment: str, origin: str) -> list[Run]:
-        found = self._to.search_runs([experiment], f"tags.{ORIGIN} = '{origin}'")
+        found = self._to.search_runs([experiment], f"tags.{names.ORIGIN} = '{origin}'")
         return sorted(found, key=lambda run: run.info.run_id)
 
     def _experiment_of(self, run: Run) -> str:
@@ -145,7 +140,7 @@ class Copier:
             for key, value in experiment.tags.items():
                 is_plan = key.startswith(names.PLAN_OF)
                 wanted = joined_plans(there.get(key), value) if is_plan else there.get(key, value)
-                if there.get(key) != wanted and key != STORE_ID:
+                if there.get(key) != wanted and key != names.STORE_ID:
                     self._to.set_experiment_tag(to, key, wanted)
             self._experiments[own] = to
         return self._experiments[own]
@@ -157,7 +152,7 @@ class Copier:
         tags = run.data.tags | self.references(run)
         new = [RunTag(key, value) for key, value in tags.items() if there.tags.get(key) != value]
         sent = self._points.setdefault(to, set())
-        points = [point for point in points_of(self._from, run) if values_of(point) not in sent]
+        points = [point for point in metrics_of(self._from, run) if values_of(point) not in sent]
         for params_, tags_ in _in_parts(params, new):
             self._to.log_batch(to, params=params_, tags=tags_)
         for start in range(0, len(points), POINTS):
@@ -165,8 +160,7 @@ class Copier:
         sent |= {values_of(point) for point in points}
         for key in there.tags.keys() - tags.keys() - set(OWN):
             if not key.startswith("mlflow."):
-                with suppress(MlflowException):  # gone already
-                    self._to.delete_tag(to, key)
+                self._to.delete_tag(to, key)
 
     def references(self, run: Run) -> dict[str, str]:
         """Return the tags of a run that name other runs, as its copy has them."""
@@ -204,14 +198,14 @@ class Copier:
         by_origin: dict[str, LoggedModel] = {}
         wanted = {f"{self.source_id}/{model.model_id}" for model in own}
         for model in sorted(there, key=lambda model: model.model_id):
-            origin = model.tags.get(ORIGIN, "")
+            origin = model.tags.get(names.ORIGIN, "")
             if origin in wanted and origin not in by_origin:
                 by_origin[origin] = model
             else:  # of a model that the source has no more, or a second copy
                 self._to.delete_logged_model(model.model_id)
         # A model's point of NaN is stored as 0; written again as 0, it would be a point of the run as well.
         values = {
-            (point.key, point.step, point.timestamp): point.value for point in points_of(self._from, run)
+            (point.key, point.step, point.timestamp): point.value for point in metrics_of(self._from, run)
         }
         steps = {output.model_id: output.step for output in outputs_of(run)}
         linked = {output.model_id for output in outputs_of(copy)}
@@ -221,7 +215,7 @@ class Copier:
             origin = f"{self.source_id}/{model.model_id}"
             made = by_origin.get(origin) or self._to.create_logged_model(
                 copy.info.experiment_id, model.name, to,
-                {**model.tags, ORIGIN: origin, CREATED: str(model.creation_timestamp)},
+                {**model.tags, names.ORIGIN: origin, names.CREATED: str(model.creation_timestamp)},
                 model.params, model.model_type,
             )  # fmt: skip
             if str(made.status) != "READY":
@@ -248,10 +242,10 @@ def store_id(store: Store) -> str:
     client = store.client
     with store.creating():
         first = client.get_experiment("0")
-        if STORE_ID not in first.tags:
-            client.set_experiment_tag("0", STORE_ID, uuid.uuid4().hex)
+        if names.STORE_ID not in first.tags:
+            client.set_experiment_tag("0", names.STORE_ID, uuid.uuid4().hex)
             first = client.get_experiment("0")
-    return str(first.tags[STORE_ID])
+    return str(first.tags[names.STORE_ID])
 
 
 def copies_in(
@@ -263,14 +257,14 @@ def copies_in(
     token: str | None = ""
     while token is not None:
         found = client.search_runs(
-            experiments, f"tags.{ORIGIN} LIKE '{source_id}/%'", which, 1000, page_token=token or None
+            experiments, f"tags.{names.ORIGIN} LIKE '{source_id}/%'", which, 1000, page_token=token or None
         )
         for run in found:
-            yield run.data.tags[ORIGIN], run.info.run_id, run.data.tags.get(STATE, "")
+            yield run.data.tags[names.ORIGIN], run.info.run_id, run.data.tags.get(names.STATE, "")
         token = found.token or None
 
 
-def points_of(client: MlflowClient, run: Run) -> list[Metric]:
+def metrics_of(client: MlflowClient, run: Run) -> list[Metric]:
     """Return all points of a run."""
     return [point for key in run.data.metrics for point in client.get_metric_history(run.info.run_id, key)]
 

@@ -34,6 +34,11 @@ PAIRS = "pairs"  # metric of a report: the paired seeds that it is on
 REPORTS = "-reports"  # ends the name of an experiment that holds reports, no training runs
 TRIED = "-tuning"  # ends the name of one that holds the runs that chose the settings of another's
 LONGEST_TAG = 5000  # letters that MLflow takes
+# Tags of a copy in another store, and of a store.
+ORIGIN = "origin"  # STORE/RUN of what a run is a copy of; of a model STORE/MODEL
+STATE = "origin.state"  # digest of what a copy was made of, set last
+CREATED = "origin.created"  # of a model's copy: when the first one was made, in ms since 1970
+STORE_ID = "store"  # of a store's first experiment: the store's own id
 # MLflow's own.
 DESCRIPTION, COLOR, RUN_NAME = "mlflow.note.content", "mlflow.runColor", "mlflow.runName"
 
