@@ -27,6 +27,16 @@ def test_a_new_store_lets_readers_and_a_writer_work_side_by_side(tmp_path: Path)
     assert places == [(f"file://{tmp_path}/new/artifacts",)]
 
 
+def test_an_experiment_that_another_machine_makes_meanwhile_is_used(
+    opened: Opened, tracking: TrackingConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, experiment_id = opened
+    found = store.client.get_experiment_by_name
+    answers = iter([None, found(tracking.experiment_name)])
+    monkeypatch.setattr(store.client, "get_experiment_by_name", lambda _: next(answers))
+    assert store.open_experiment(tracking.experiment_name) == experiment_id
+
+
 @pytest.mark.parametrize(
     ("places", "kills", "alone"), [(6, 5, []), (2, 1, ["alone"])], ids=["ours", "MLflow's own"]
 )

@@ -147,13 +147,20 @@ class Store:
         Raises:
             UserError: the store cannot be written, or the experiment was deleted.
         """
+        from mlflow.exceptions import MlflowException
+
         client = self.client
         with self.creating():
             experiment = client.get_experiment_by_name(name)
             if experiment is None:
                 # A server decides itself where its artifacts go.
                 location = (self.folder / database.ARTIFACTS).as_uri() if self.database else None
-                return client.create_experiment(name, artifact_location=location)
+                try:
+                    return client.create_experiment(name, artifact_location=location)
+                except MlflowException as error:  # another machine, which our lock does not hold, was first
+                    if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                        raise
+                    experiment = client.get_experiment_by_name(name)
         if experiment.lifecycle_stage == "deleted":
             raise UserError(
                 f"the experiment '{name}' was deleted. Restore it (mlflow experiments restore "
