@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from shared_runs import a_run, new_store, unequal
 
+from handwriting.sharing import Copier
 from handwriting.tracking import Store
-from servers import Server
+from servers import Server, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -59,34 +60,28 @@ def test_what_is_not_the_same_is_named(server: Server, source: Store) -> None:
     assert done.stdout.endswith("runs compared: 1, differences: 1\n")
 
 
-def test_a_server_that_is_killed_in_the_middle_and_comes_back_has_all(server: Server, source: Store) -> None:
+def test_a_server_that_is_killed_in_the_middle_and_comes_back_has_all(
+    server: Server, source: Store, tmp_path: Path
+) -> None:
     for seed in range(1, 6):
         a_run(source, f"adam seed {seed}")
-    command = [
-        sys.executable,
-        "-m",
-        "handwriting.sync",
-        "--uri",
-        source.uri,
-        "--to",
-        server.address,
-        "--watch",
-    ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watching:
-        try:
-            assert watching.stdout is not None
-            watching.stdout.readline()
-            server.tell(signal.SIGKILL)
-            time.sleep(3)
-            server.start()
-            for _ in range(5):
-                assert watching.stdout.readline().endswith("is copied\n")
-        finally:
-            watching.send_signal(signal.SIGINT)
-            _, said = watching.communicate(timeout=60)
+    out, error = tmp_path / "out", tmp_path / "error"
+    words = ["--uri", source.uri, "--to", server.address, "--watch"]
+    with out.open("w") as out_file, error.open("w") as error_file:
+        watching = subprocess.Popen(
+            [sys.executable, "-m", "handwriting.sync", *words], stdout=out_file, stderr=error_file
+        )
+    try:
+        wait_for(lambda: "is copied" in out.read_text())
+        server.tell(signal.SIGKILL)
+        wait_for(lambda: "the server does not answer; it is asked again" in error.read_text())
+        server.start()
+        wait_for(lambda: not Copier(source, Store(server.address)).look())
+    finally:
+        watching.send_signal(signal.SIGINT)
+        watching.wait(timeout=60)
     assert watching.returncode == 1
-    assert "the server does not answer; it is asked again" in said
-    assert "Traceback" not in said
+    assert "Traceback" not in error.read_text()
     assert unequal(source, Store(server.address)) == []
 
 
