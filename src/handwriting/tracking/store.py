@@ -161,6 +161,7 @@ class Store:
                     if error.error_code != "RESOURCE_ALREADY_EXISTS":
                         raise
                     experiment = client.get_experiment_by_name(name)
+                    assert experiment is not None
         if experiment.lifecycle_stage == "deleted":
             raise UserError(
                 f"the experiment '{name}' was deleted. Restore it (mlflow experiments restore "
