@@ -100,11 +100,12 @@ class Copier:
         run = self._from.get_run(run_id)
         copy = self._copy_of(run)
         to = copy.info.run_id
-        self._copy_data(run, copy)
+        points = metrics_of(self._from, run)
+        self._copy_data(run, copy, points)
         if run.inputs and run.inputs.dataset_inputs:
             self._to.log_inputs(to, run.inputs.dataset_inputs)
         self._copy_files(run, to)
-        self._copy_models(run, copy)
+        self._copy_models(run, copy, points)
         status = run.info.status
         if status in ("FINISHED", "FAILED", "KILLED"):
             self._to.set_terminated(to, status, run.info.end_time)
@@ -145,19 +146,18 @@ class Copier:
             self._experiments[own] = to
         return self._experiments[own]
 
-    def _copy_data(self, run: Run, copy: Run) -> None:
+    def _copy_data(self, run: Run, copy: Run, points: Sequence[Metric]) -> None:
         """Write parameters, tags and points that are not there."""
         to, there = copy.info.run_id, copy.data
         params = [Param(key, value) for key, value in run.data.params.items() if key not in there.params]
         tags = run.data.tags | self.references(run)
         new = [RunTag(key, value) for key, value in tags.items() if there.tags.get(key) != value]
         sent = self._points.setdefault(to, set())
-        points = [point for point in metrics_of(self._from, run) if values_of(point) not in sent]
+        new_points = [point for point in points if values_of(point) not in sent]
         for params_, tags_ in _in_parts(params, new):
             self._to.log_batch(to, params=params_, tags=tags_)
-        for start in range(0, len(points), POINTS):
-            self._to.log_batch(to, points[start : start + POINTS])
-        sent |= {values_of(point) for point in points}
+        self._log_points(to, new_points)
+        sent |= {values_of(point) for point in new_points}
         for key in there.tags.keys() - tags.keys() - set(OWN):
             if not key.startswith("mlflow."):
                 self._to.delete_tag(to, key)
@@ -191,7 +191,7 @@ class Copier:
                 self._to.log_artifact(to, str(file), None if below == Path() else below.as_posix())
                 sent.add((file, stat.st_size, stat.st_mtime_ns))
 
-    def _copy_models(self, run: Run, copy: Run) -> None:
+    def _copy_models(self, run: Run, copy: Run, points: Sequence[Metric]) -> None:
         to = copy.info.run_id
         there = models_of(self._to, copy)
         own = models_of(self._from, run)
@@ -204,9 +204,7 @@ class Copier:
             else:  # of a model that the source has no more, or a second copy
                 self._to.delete_logged_model(model.model_id)
         # A model's point of NaN is stored as 0; written again as 0, it would be a point of the run as well.
-        values = {
-            (point.key, point.step, point.timestamp): point.value for point in metrics_of(self._from, run)
-        }
+        values = {(point.key, point.step, point.timestamp): point.value for point in points}
         steps = {output.model_id: output.step for output in outputs_of(run)}
         linked = {output.model_id for output in outputs_of(copy)}
         for model in own:
@@ -225,7 +223,7 @@ class Copier:
             if model.model_id in steps and made.model_id not in linked:
                 self._to.log_outputs(to, [LoggedModelOutput(made.model_id, steps[model.model_id])])
             has = {values_of(point) for point in made.metrics or []}
-            points = [
+            of_model = [
                 Metric(
                     point.key, values.get((point.key, point.step, point.timestamp), point.value),
                     point.timestamp, point.step, model_id=made.model_id, run_id=to,
@@ -233,8 +231,11 @@ class Copier:
                 )
                 for point in model.metrics or [] if values_of(point) not in has
             ]  # fmt: skip
-            for start in range(0, len(points), POINTS):
-                self._to.log_batch(to, points[start : start + POINTS])
+            self._log_points(to, of_model)
+
+    def _log_points(self, to: str, points: Sequence[Metric]) -> None:
+        for start in range(0, len(points), POINTS):
+            self._to.log_batch(to, points[start : start + POINTS])
 
 
 def store_id(store: Store) -> str:
