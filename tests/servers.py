@@ -1,17 +1,26 @@
-"""MLflow's own server, on a store of its own, to be stopped and killed."""
+"""MLflow's own server, to be stopped and killed, and a gate before it that lets nothing through when told."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
+
+from handwriting.config import ROOT
+
+TINY = (
+    "model=mlp", "model.units=16", "data.limit_train=500", "data.limit_test=200", "data.validation_size=100",
+)  # fmt: skip
 
 
 class Server:
@@ -49,8 +58,100 @@ class Server:
             self.process.wait()
 
     def runs(self) -> list[Run]:
-        client = MlflowClient(f"sqlite:///{self.folder}/mlflow.db")
-        return list(client.search_runs([found.experiment_id for found in client.search_experiments()]))
+        return runs_in(f"sqlite:///{self.folder}/mlflow.db")
+
+
+class Gate:
+    """An address before a server's own, which lets requests through, or does what a broken server does.
+
+    `mode` is pass, hang (accept, and never answer), refuse, or the status of each answer: 500, 429.
+    """
+
+    def __init__(self, server: Server):
+        self.server, self.mode = server, "pass"
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.address = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
+        self._held: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self.socket.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):  # it is closed
+            while True:
+                client, _ = self.socket.accept()
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with suppress(OSError):
+            if self.mode == "hang":
+                self._held.append(client)  # open, and silent
+                return
+            if self.mode != "pass":
+                if self.mode != "refuse":
+                    client.recv(1 << 20)
+                    client.sendall(f"HTTP/1.1 {self.mode} Broken\r\nContent-Length: 0\r\n\r\n".encode())
+                client.close()
+                return
+            behind = socket.create_connection(("127.0.0.1", self.server.port))
+            threading.Thread(target=self._pass_on, args=(behind, client), daemon=True).start()
+            self._pass_on(client, behind)
+
+    def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError), source, target:
+            while self.mode == "pass" and (content := source.recv(1 << 16)):
+                target.sendall(content)
+
+
+class Machine:
+    """A copy of the code with a store of its own: what is another machine to a server."""
+
+    def __init__(self, folder: Path, address: str):
+        for name in ("src", "conf"):
+            shutil.copytree(ROOT / name, folder / name)
+        self.folder, self.address = folder, address
+        self.uri = f"sqlite:///{folder}/mlruns/mlflow.db"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return os.environ | {"MLFLOW_TRACKING_URI": self.address, "PYTHONPATH": f"{self.folder}/src"}
+
+    @contextmanager
+    def training(self, *words: str) -> Iterator[subprocess.Popen[str]]:
+        command = [sys.executable, "-m", "handwriting.train", *words]
+        with subprocess.Popen(
+            command, cwd=self.folder, env=self.environment, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        ) as process:  # fmt: skip
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    def train(self, *words: str) -> str:
+        """Train to the end; return all that was said."""
+        with self.training(*words) as process:
+            out, error = process.communicate(timeout=300)
+        assert process.returncode == 0, error
+        assert "Traceback" not in error
+        return out + error
+
+    def sync(self, *words: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "handwriting.sync", *words],
+            cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def runs(self) -> list[Run]:
+        return runs_in(self.uri) if (self.folder / "mlruns/mlflow.db").exists() else []
+
+
+def runs_in(uri: str) -> list[Run]:
+    client = MlflowClient(uri)
+    return list(client.search_runs([found.experiment_id for found in client.search_experiments()]))
 
 
 def wait_for(look: Callable[[], object], seconds: float = 90) -> None:

@@ -34,6 +34,7 @@ GROUPS = (
 )  # that decide a result
 OPEN_GROUPS = ("optimizer", "schedule", "model")  # whose members are made by a `_target_`
 OF_SWEEP = ("arms", "margin", "tuning")  # keys that are nothing to one run
+LOCAL_FIRST, DIRECT = "local_first", "direct"  # how runs get to a shared store
 TOLD = tuple(f"tracking.{name}" for name in ("sweep", "arm", "label", "tuning"))  # to a job by its sweep
 
 
@@ -51,7 +52,7 @@ class DataConfig:
 
 @dataclass
 class TrackingConfig:
-    """Where runs are stored: an MLflow tracking URI and the name of an experiment in it.
+    """Where runs are stored: an MLflow tracking URI, the name of an experiment in it, how they get there.
 
     A sweep tells each of its jobs its own name, the place of the job's arm among its arms, from 0, and the
     arm's label; a tuning tells the arm that the job's setting is tried for.
@@ -59,6 +60,7 @@ class TrackingConfig:
 
     uri: str = MISSING
     experiment_name: str = MISSING
+    mode: str = LOCAL_FIRST
     sweep: str = ""
     arm: int | None = None
     label: str = ""
@@ -152,6 +154,8 @@ def check_config(cfg: DictConfig) -> None:
                 place, {key: node[key] for key in node if key not in ours}, _PASSED.get(place, ())
             )
     check_precision(cfg.precision)
+    if cfg.tracking.mode not in (LOCAL_FIRST, DIRECT):
+        raise UserError(f"tracking.mode must be {LOCAL_FIRST} or {DIRECT}. Received: {cfg.tracking.mode}")
     if not cfg.tracking.experiment_name.strip():
         raise UserError("tracking.experiment_name must not be empty. Received: ''")
 

@@ -102,6 +102,10 @@ KEYS: dict[str, Key] = {
     "tracking.uri": Key(
         "where runs are stored", "a database or a server, such as sqlite:////folder/mlflow.db"
     ),
+    "tracking.mode": Key(
+        "of a shared store: written here and copied there meanwhile, or there at once",
+        "local_first or direct",
+    ),
     "tracking.experiment_name": Key("the MLflow experiment that holds them", "a name"),
     "tracking.sweep": _TOLD,
     "tracking.arm": _TOLD,

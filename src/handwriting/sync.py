@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 from handwriting import terminal
 from handwriting.errors import UserError, redact
 from handwriting.options import plain_parser
+from handwriting.sharing.following import ASKING
 from handwriting.tracking import Store, local_uri
 
 if TYPE_CHECKING:
-    from handwriting.sharing import Copier
+    from handwriting.sharing.exchange import Exchange
 
 EPILOG = """\
 Examples:
@@ -24,11 +25,6 @@ Examples:
   python -m handwriting.sync --watch                                 go on until Ctrl-C
 """
 PAUSE = 2  # s between two looks
-# What does not answer now is asked again by the next look, or by the next command.
-ASKING = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-}  # fmt: skip
 
 
 def main() -> None:
@@ -81,13 +77,13 @@ def sync(source: Store, target: Store, check: bool, watch: bool) -> int:
     """
     os.environ.update(ASKING)
     with target.errors():
-        from handwriting.sharing import Copier
+        from handwriting.sharing.exchange import Exchange
 
-        copier = Copier(source, target)
+        exchange = Exchange(source, target)
     while True:
         try:
             with target.errors():
-                failed = _bring(copier)
+                failed = _bring(exchange)
         except UserError as error:
             if not watch:
                 raise
@@ -97,27 +93,27 @@ def sync(source: Store, target: Store, check: bool, watch: bool) -> int:
         time.sleep(PAUSE)
     if check:
         with target.errors():
-            failed += _compare(copier)
+            failed += _compare(exchange)
     return failed
 
 
-def _bring(copier: "Copier") -> int:
+def _bring(exchange: "Exchange") -> int:
     """Copy what is not there as it is now; return how many runs the target did not take."""
     problems = []
-    for run, problem in copier.bring():
+    for run, problem in exchange.bring():
         problems.append(problem)
         print(f"{run.info.run_id}  {run.info.run_name}  {problem or 'is copied'}", flush=True)
     return len(problems) - problems.count(None)
 
 
-def _compare(copier: "Copier") -> int:
+def _compare(exchange: "Exchange") -> int:
     """Compare all runs with their copies; return how many differences there are."""
-    from handwriting.sharing import differences
+    from handwriting.sharing.checking import differences
 
-    pairs = copier.pairs()
+    pairs = exchange.pairs()
     found = 0
     for own, copy in pairs:
-        for difference in differences(copier, own, copy):
+        for difference in differences(exchange.out, own, copy):
             found += 1
             print(f"{own}  {difference}")
     print(f"runs compared: {len(pairs)}, differences: {found}")

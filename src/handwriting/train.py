@@ -27,9 +27,11 @@ from handwriting.errors import UserError, explain
 from handwriting.keys import meant
 from handwriting.kinds import check_kinds
 from handwriting.precision import check_precision
+from handwriting.sharing import Wanted
+from handwriting.sharing.following import following
 from handwriting.sweeps import JobsFailed, called
 from handwriting.sweeps.seeds import is_until_clear
-from handwriting.tracking import Store, names
+from handwriting.tracking import Store, names, stores_of
 from handwriting.tracking.identity import identify
 
 log = logging.getLogger(__name__)
@@ -53,19 +55,22 @@ def run(cfg: DictConfig) -> float:
         raise UserError("tuning: python -m handwriting.tune tries its settings, with the same words after it")
     if HydraConfig.get().mode == RunMode.RUN and (warning := check_precision(cfg.precision)):
         log.warning(warning)  # a sweep says it once
-    store = Store(cfg.tracking.uri)
+    store, shared = stores_of(cfg.tracking)
     store.check()
     dataset = load_dataset(cfg.data, cfg.seed)
     chosen = runtime.choices
     choices = {group: chosen[group] for group in GROUPS}
     first = start_config(cfg)
     start = ""
-    with store.errors():
+    alone = HydraConfig.get().mode == RunMode.RUN
+    with following(store, shared if alone else None) as follow, store.errors():  # a sweep's follow its jobs
+        both = [identify(each, dataset.sha256).fingerprint for each in (first, cfg) if each is not None]
+        follow(Wanted(cfg.tracking.experiment_name, "", tuple(both)))
         if first is not None:
             own = {"optimizer": chosen["optimizer@start.optimizer"], "start": "fresh"}
             start, _ = run_once(first, dataset, store, {**choices, **own}, wait=True)
         run_id, val_accuracy = run_once(cfg, dataset, store, choices, start)
-        if HydraConfig.get().mode == RunMode.RUN:
+        if alone:
             print_result(store, run_id, cfg.tracking.experiment_name)
     return val_accuracy
 

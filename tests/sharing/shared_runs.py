@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
-from handwriting.sharing import Copier, differences
-from handwriting.sharing.copying import copies_in
+from handwriting.sharing.checking import differences
+from handwriting.sharing.exchange import Exchange, copies_in
 from handwriting.tracking import Store, names
 from handwriting.tracking.run import tracked_run
 
@@ -70,17 +70,17 @@ def a_run(
 
 def bring(source: Store, target: Store) -> list[str]:
     """Copy all that is not there; return the ids of the runs that were."""
-    found = list(Copier(source, target).bring())
+    found = list(Exchange(source, target).bring())
     assert [problem for _, problem in found] == [None] * len(found)
     return [run.info.run_id for run, _ in found]
 
 
 def unequal(source: Store, target: Store) -> list[str]:
     """Return all differences, and the runs that have no copy or several."""
-    copier = Copier(source, target)
-    copies = list(copies_in(target, copier.source_id))
-    pairs = copier.pairs()
-    found = [difference for pair in pairs for difference in differences(copier, *pair)]
+    exchange = Exchange(source, target)
+    copies = list(copies_in(target, exchange.out.source_id))
+    pairs = exchange.pairs()
+    found = [difference for pair in pairs for difference in differences(exchange.out, *pair)]
     if not len(copies) == len(pairs) == len(runs_of(source)):
         found.append(f"{len(copies)} copies of {len(runs_of(source))} runs")
     return found

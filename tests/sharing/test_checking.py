@@ -46,7 +46,7 @@ DAMAGE = {
     "the run's status": sql("UPDATE runs SET status = 'FAILED'"),
     "the run's start": sql("UPDATE runs SET start_time = start_time + 1"),
     "the run's end": sql("UPDATE runs SET end_time = end_time + 1"),
-    "data set": sql("UPDATE datasets SET dataset_source = 'x'"),
+    "data set": sql("UPDATE datasets SET dataset_schema = 'x'"),
     "data set ": sql("DELETE FROM input_tags"),
     "model": sql("UPDATE logged_model_params SET param_value = 'x' WHERE param_key = 'optimizer.7'"),
     "model ": sql("DELETE FROM logged_model_metrics WHERE metric_name = 'loss'"),

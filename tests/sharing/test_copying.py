@@ -9,8 +9,9 @@ import pytest
 from mlflow.exceptions import MlflowException
 from shared_runs import a_run, bring, ends_at, new_store, runs_of, unequal
 
-from handwriting.sharing import Copier
-from handwriting.sharing.copying import models_of, store_id
+from handwriting.sharing.contents import models_of
+from handwriting.sharing.copying import Copier, store_id
+from handwriting.sharing.exchange import Exchange
 from handwriting.tracking import Store, names
 from handwriting.tracking.model import load_picture_model
 from handwriting.tracking.plans import Plan, keep_plan, plans_in
@@ -120,7 +121,7 @@ def test_what_one_run_lacks_holds_up_no_other(source: Store, target: Store) -> N
     a_run(source, "rmsprop seed 0")
     refused = MlflowException.invalid_parameter_value("too long")
     with ends_at(0, refused):
-        found = list(Copier(source, target).bring())
+        found = list(Exchange(source, target).bring())
     assert [problem for _, problem in found] == ["is not copied: too long", None]
 
 

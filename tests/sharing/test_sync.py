@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from shared_runs import a_run, new_store, unequal
 
-from handwriting.sharing import Copier
+from handwriting.sharing.exchange import Exchange
 from handwriting.tracking import Store
 from servers import Server, wait_for
 
@@ -76,7 +76,7 @@ def test_a_server_that_is_killed_in_the_middle_and_comes_back_has_all(
         server.tell(signal.SIGKILL)
         wait_for(lambda: "the server does not answer; it is asked again" in error.read_text())
         server.start()
-        wait_for(lambda: not Copier(source, Store(server.address)).look())
+        wait_for(lambda: not Exchange(source, Store(server.address)).look())
     finally:
         watching.send_signal(signal.SIGINT)
         watching.wait(timeout=60)

@@ -1,33 +1,23 @@
-"""A run whose server stops answering: a real server, killed or stopped while a real run writes to it."""
+"""A run that is written straight to a server: a real one, killed or stopped while a real run writes to it."""
 
-import os
-import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from handwriting.config import ROOT
-from servers import Server, wait_for
+from servers import TINY, Machine, Server, wait_for
 
-TINY = [
-    "model=mlp", "model.units=16", "data.limit_train=500", "data.limit_test=200", "data.validation_size=100",
-]  # fmt: skip
+DIRECT = (*TINY, "tracking.mode=direct")
 
 
 @pytest.fixture
-def checkout(tmp_path: Path) -> Path:
-    """Return a copy of the code: beside a server, checkpoints and locks are in the checkout's mlruns/."""
-    for name in ("src", "conf"):
-        shutil.copytree(ROOT / name, tmp_path / name)
-    return tmp_path
+def machine(tmp_path: Path, server: Server) -> Machine:
+    (tmp_path / "machine").mkdir()
+    return Machine(tmp_path / "machine", server.address)
 
 
 @pytest.fixture
@@ -40,20 +30,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
         server.tell(signal.SIGKILL)
 
 
-@contextmanager
-def train(checkout: Path, server: Server, *overrides: str) -> Iterator[subprocess.Popen[str]]:
-    environment = os.environ | {"MLFLOW_TRACKING_URI": server.address, "PYTHONPATH": f"{checkout}/src"}
-    command = [sys.executable, "-m", "handwriting.train", *TINY, *overrides]
-    with subprocess.Popen(
-        command, cwd=checkout, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def test_a_run_whose_server_is_gone_ends_and_is_gone_on_with(checkout: Path, server: Server) -> None:
+def test_a_run_whose_server_is_gone_ends_and_is_gone_on_with(machine: Machine, server: Server) -> None:
     """One run of two is told to end while the server is silent; the other waits, until it is killed."""
 
     def epochs_done() -> dict[str, float]:
@@ -65,9 +42,9 @@ def test_a_run_whose_server_is_gone_ends_and_is_gone_on_with(checkout: Path, ser
         return epochs_done() == before
 
     settings = ("epochs=100",)
-    with train(checkout, server, "epochs=9999", "seed=1") as told:
+    with machine.training(*DIRECT, "epochs=9999", "seed=1") as told:
         wait_for(lambda: epochs_done().get("1"))  # the other would be done before a slow start of this one
-        with train(checkout, server, *settings) as other:
+        with machine.training(*DIRECT, *settings) as other:
             wait_for(lambda: epochs_done().get("0"))
             server.tell(signal.SIGSTOP)
             wait_for(stand_still)
@@ -95,7 +72,7 @@ def test_a_run_whose_server_is_gone_ends_and_is_gone_on_with(checkout: Path, ser
 
     server.start()
     assert [run.info.status for run in server.runs()] == ["RUNNING"] * 2, "what could not be told is not said"
-    with train(checkout, server, *settings) as again:
+    with machine.training(*DIRECT, *settings) as again:
         _, said = again.communicate(timeout=120)
     assert again.returncode == 0, said
     (run,) = [run for run in server.runs() if run.data.params["seed"] == "0"]

@@ -38,8 +38,8 @@ def publish(
     name = asked.title(loaded.sweep or loaded.experiment)
     experiment_id = store.open_experiment(loaded.experiment + names.REPORTS)
     client = store.client
-    # Not with a filter: a name may have quotes in it.
-    runs = client.search_runs([experiment_id])
+    # Not with a filter: a name may have quotes in it. And no copy: it is another machine's report.
+    runs = (run for run in client.search_runs([experiment_id]) if names.ORIGIN not in run.data.tags)
     run = next((run for run in runs if run.data.tags.get(names.REPORT) == name), None)
     if run is None:
         tags = {names.REPORT: name, names.SWEEP: loaded.sweep}

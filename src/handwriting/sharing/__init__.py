@@ -1,4 +1,21 @@
-"""Runs in another store: copied whole, compared by value. Importing this imports MLflow."""
+"""Runs in another store: copied whole, while they go, each way; compared by value.
 
-from handwriting.sharing.checking import differences as differences
-from handwriting.sharing.copying import Copier as Copier
+`following` is what training needs of it, and imports no MLflow until it ends.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which runs a command works on.
+
+    Args:
+        experiment: the name of theirs.
+        sweep: the name of the sweep that they belong to, and their reports; empty without one.
+        fingerprints: what they are known by.
+    """
+
+    experiment: str
+    sweep: str
+    fingerprints: tuple[str, ...]

@@ -1,25 +1,15 @@
 """Whether a copy is what it is a copy of: by value, and of each file by its SHA-256."""
 
 import hashlib
-import tempfile
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
-import mlflow
 from mlflow.entities import Run
-from mlflow.exceptions import MlflowException
 
-from handwriting.sharing.copying import (
-    OWN,
-    Copier,
-    metrics_of,
-    models_of,
-    outputs_of,
-    values_of,
-)
+from handwriting.sharing.contents import folder_at, metrics_of, models_of, outputs_of, values_of
+from handwriting.sharing.copying import OWN, Copier
 from handwriting.sharing.states import files_in
-from handwriting.tracking import Store
+from handwriting.tracking import Store, names
 
 
 def differences(copier: Copier, run_id: str, copy_id: str) -> list[str]:
@@ -32,14 +22,26 @@ def differences(copier: Copier, run_id: str, copy_id: str) -> list[str]:
     """
     source, target = copier.source, copier.target
     run, copy = source.client.get_run(run_id), target.client.get_run(copy_id)
-    with tempfile.TemporaryDirectory() as folder:
-        return [
-            f"{what} {key}: {_short(own)}, and in the copy {_short(theirs)}"
-            for what, key, own, theirs in _unequal(
-                _facts(source, run, run.data.tags | copier.references(run), Path(folder, "own")),
-                _facts(target, copy, copy.data.tags, Path(folder, "copy")),
-            )
-        ]
+    tags = run.data.tags | copier.references(run)
+    return [
+        f"{what} {key}: {_short(own)}, and in the copy {_short(theirs)}"
+        for what, key, own, theirs in _unequal(
+            _facts(source, run, _tags(tags, tags)), _facts(target, copy, _tags(copy.data.tags, tags))
+        )
+    ]
+
+
+def _tags(tags: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
+    """Return the tags that are compared: a copy may belong to sweeps of other machines besides."""
+    sweeps = set(names.words(own.get(names.SWEEP)))
+    found = {
+        key: value
+        for key, value in tags.items()
+        if key not in OWN and (key in own or not key.startswith(names.ARM_OF))
+    }
+    if names.SWEEP in found:
+        found[names.SWEEP] = names.joined("", " ".join(sorted(sweeps & set(names.words(found[names.SWEEP])))))
+    return found
 
 
 def _unequal(
@@ -51,7 +53,7 @@ def _unequal(
                 yield what, key, own[what].get(key), theirs[what].get(key)
 
 
-def _facts(store: Store, run: Run, tags: Mapping[str, str], folder: Path) -> dict[str, dict[Any, Any]]:
+def _facts(store: Store, run: Run, tags: Mapping[str, str]) -> dict[str, dict[Any, Any]]:
     """Return all that is stored of a run, as it has to be in a copy too."""
     info = run.info
     models = {model.name: model for model in models_of(store.client, run) if str(model.status) == "READY"}
@@ -62,16 +64,17 @@ def _facts(store: Store, run: Run, tags: Mapping[str, str], folder: Path) -> dic
             "end": info.end_time if info.status != "RUNNING" else None,
         },
         "parameter": dict(run.data.params),
-        "tag": {key: value for key, value in tags.items() if key not in OWN},
+        "tag": dict(tags),
         "point": {values_of(point): True for point in metrics_of(store.client, run)},
         "data set": {
             (used.dataset.name, used.dataset.digest): (
-                used.dataset.source_type, used.dataset.source, used.dataset.schema, used.dataset.profile,
+                # Not its source: of each digest MLflow keeps one in an experiment, that of whoever was first.
+                used.dataset.source_type, used.dataset.schema, used.dataset.profile,
                 {tag.key: tag.value for tag in used.tags},
             )
             for used in (run.inputs.dataset_inputs if run.inputs else [])
         },
-        "file": _files(store, info.artifact_uri, folder / "run"),
+        "file": _files(store, info.artifact_uri),
         "model": {
             (name, part): value
             for name, model in models.items()
@@ -86,24 +89,18 @@ def _facts(store: Store, run: Run, tags: Mapping[str, str], folder: Path) -> dic
         "file of model": {
             (name, file): digest
             for name, model in models.items()
-            for file, digest in _files(store, model.artifact_location, folder / name).items()
+            for file, digest in _files(store, model.artifact_location).items()
         },
     }  # fmt: skip
 
 
-def _files(store: Store, uri: str, folder: Path) -> dict[str, str]:
+def _files(store: Store, uri: str) -> dict[str, str]:
     """Return the SHA-256 of each file below an address, read from where it lies."""
-    folder.mkdir(parents=True)
-    try:
-        there = Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(folder), tracking_uri=store.uri))
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        return {}
-    return {
-        file.relative_to(there).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
-        for file in files_in(there)
-    }
+    with folder_at(store, uri) as folder:
+        return {
+            file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
+            for file in files_in(folder)
+        }
 
 
 def _short(value: object) -> str:

@@ -1,4 +1,4 @@
-"""Runs of one store in another: copied as they grow, each once, until both are the same.
+"""Runs of one store in another: each once, until both are the same.
 
 `mlflow-export-import` 1.2 does not serve: it copies no logged models, and a second import makes each run a
 second time. Here a copy carries where it comes from, names.ORIGIN, and what it was made of, names.STATE. All
@@ -6,19 +6,18 @@ that is written may be written again, so that a process that is killed at any mo
 next one does not finish.
 
 MLflow gives a copy a run id, a model id and a model's time of creation of its own. The first ones stand in
-tags; tags that name other runs name their copies.
+tags, those of a copy's copy too; tags that name other runs name their copies.
 """
 
 import uuid
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 
-from filelock import FileLock
-from mlflow import MlflowClient
-from mlflow.entities import LoggedModel, LoggedModelOutput, Metric, Param, Run, RunTag, ViewType
+from mlflow.entities import LoggedModel, LoggedModelOutput, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 
-from handwriting.sharing.states import files_in, folder_of, states
+from handwriting.sharing.contents import folder_at, metrics_of, models_of, outputs_of, values_of
+from handwriting.sharing.states import files_in, states
 from handwriting.tracking import Store, names
 from handwriting.tracking.identity import digest
 from handwriting.tracking.plans import joined_plans
@@ -29,74 +28,40 @@ POINTS, PAIRS = 1000, 100  # most metrics, and parameters or tags, that MLflow t
 
 
 class Copier:
-    """Copies runs from one store into another.
-
-    Args:
-        source: with files on this machine.
-        target: any store.
-    """
+    """Copies runs from one store into another, of whatever kind each is."""
 
     def __init__(self, source: Store, target: Store):
         self.source, self.target = source, target
         self._from, self._to = source.client, target.client
         self.source_id = store_id(source)
         self._experiments: dict[str, str] = {}  # the target's, by the source's
-        self._refused: dict[str, str] = {}  # states by run
         # What this process has written already, by run: points, and files with their time of change.
         self._points: dict[str, set[tuple]] = {}
         self._files: dict[str, set[tuple]] = {}
 
-    def look(self) -> dict[str, str]:
-        """Return the source's runs of which the target has no copy, or not as they are now: states by id.
+    @cached_property
+    def target_id(self) -> str:
+        """The target's own id."""
+        return store_id(self.target)
 
-        A copy that somebody has deleted is not made again.
-        """
-        done = {origin: state for origin, _, state in copies_in(self.target, self.source_id)}
-        deleted = {origin for origin, *_ in copies_in(self.target, self.source_id, ViewType.DELETED_ONLY)}
-        return {
-            run_id: state
-            for run_id, state in states(self.source).items()
-            if done.get(origin := f"{self.source_id}/{run_id}") != state
-            and (origin in done or origin not in deleted)
-        }
+    def origin_of(self, run: Run) -> str:
+        """Return STORE/RUN of where one of the source's runs was made."""
+        return run.data.tags.get(names.ORIGIN) or f"{self.source_id}/{run.info.run_id}"
 
-    def bring(self) -> Iterator[tuple[Run, str | None]]:
-        """Copy what `look` finds; yield each run once it is copied, or with what the target refused.
-
-        What was refused is tried again when the run has changed.
-
-        Raises:
-            MlflowException: the target does not answer.
-        """
-        with FileLock(self.source.folder / f".sync-{digest(self.target.uri)}.lock"):  # one process at a time
-            self._experiments.clear()
-            for run_id, state in self.look().items():
-                if self._refused.get(run_id) == state:
-                    continue
-                run, problem = self._from.get_run(run_id), None
-                try:
-                    self.copy(run_id)
-                except MlflowException as error:
-                    if error.error_code not in ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"):
-                        raise
-                    self._refused[run_id] = state
-                    problem = f"is not copied: {str(error).splitlines()[0]}"
-                yield run, problem
-
-    def pairs(self) -> list[tuple[str, str]]:
-        """Return the ids of the source's runs and of their copies."""
-        copies = {origin: copy for origin, copy, _ in copies_in(self.target, self.source_id)}
-        runs = states(self.source)
-        return [
-            (run, copies[f"{self.source_id}/{run}"]) for run in runs if f"{self.source_id}/{run}" in copies
-        ]
+    def look_again(self) -> None:
+        """Forget what the target's experiments knew of sweeps: other machines write there as well."""
+        self._experiments.clear()
 
     def copy(self, run_id: str) -> str:
         """Bring the copy of a run to what the run is now; return the copy's id.
 
         Its status is set after all else: a copy that is FINISHED is whole.
+
+        Raises:
+            MlflowException: a store does not answer, or the target does not take something.
         """
-        state = states(self.source, run_id)[run_id]  # before: what changes meanwhile is copied the next time
+        # Before: what changes meanwhile is copied the next time.
+        state = states(self.source, [run_id])[run_id] if self.source.database else ""
         run = self._from.get_run(run_id)
         copy = self._copy_of(run)
         to = copy.info.run_id
@@ -106,18 +71,29 @@ class Copier:
             self._to.log_inputs(to, run.inputs.dataset_inputs)
         self._copy_files(run, to)
         self._copy_models(run, copy, points)
+        if names.REPORT in run.data.tags:
+            self._copy_description(run)
         status = run.info.status
         if status in ("FINISHED", "FAILED", "KILLED"):
             self._to.set_terminated(to, status, run.info.end_time)
         elif copy.info.status != status:
             self._to.update_run(to, status)
-        self._to.set_tag(to, names.STATE, state)
+        self._to.set_tag(to, names.STATE, state or sweeps_of(run.data.tags))
         return to
+
+    def join_sweeps(self, run: Run) -> None:
+        """Let what one of the source's runs is a copy of belong to the same sweeps as well."""
+        experiment = self._experiment_of(run)
+        for there in self._found(experiment, self.origin_of(run)):
+            tags = joined_tags(there.data.tags, run.data.tags)
+            new = [RunTag(key, tags[key]) for key in tags if _of_sweep(key)]
+            self._to.log_batch(there.info.run_id, tags=new)
+        self._from.set_tag(run.info.run_id, names.STATE, sweeps_of(run.data.tags))
 
     def _copy_of(self, run: Run) -> Run:
         """Return the copy of a run; make it where there is none."""
         experiment = self._experiment_of(run)
-        origin = f"{self.source_id}/{run.info.run_id}"
+        origin = self.origin_of(run)
         found = self._found(experiment, origin)
         if not found:
             self._to.create_run(experiment, run.info.start_time, {names.ORIGIN: origin}, run.info.run_name)
@@ -128,6 +104,9 @@ class Copier:
         return found[0]
 
     def _found(self, experiment: str, origin: str) -> list[Run]:
+        store, _, run_id = origin.partition("/")
+        if store == self.target_id:
+            return [self._to.get_run(run_id)]
         found = self._to.search_runs([experiment], f"tags.{names.ORIGIN} = '{origin}'")
         return sorted(found, key=lambda run: run.info.run_id)
 
@@ -150,7 +129,8 @@ class Copier:
         """Write parameters, tags and points that are not there."""
         to, there = copy.info.run_id, copy.data
         params = [Param(key, value) for key, value in run.data.params.items() if key not in there.params]
-        tags = run.data.tags | self.references(run)
+        own = {key: value for key, value in run.data.tags.items() if key not in OWN}
+        tags = joined_tags(there.tags, own | self.references(run))
         new = [RunTag(key, value) for key, value in tags.items() if there.tags.get(key) != value]
         sent = self._points.setdefault(to, set())
         new_points = [point for point in points if values_of(point) not in sent]
@@ -159,7 +139,7 @@ class Copier:
         self._log_points(to, new_points)
         sent |= {values_of(point) for point in new_points}
         for key in there.tags.keys() - tags.keys() - set(OWN):
-            if not key.startswith("mlflow."):
+            if not key.startswith(("mlflow.", names.ARM_OF)):
                 self._to.delete_tag(to, key)
 
     def references(self, run: Run) -> dict[str, str]:
@@ -178,28 +158,29 @@ class Copier:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
             return None  # it is gone
-        found = self._found(self._experiment_of(run), f"{self.source_id}/{run_id}")
+        found = self._found(self._experiment_of(run), self.origin_of(run))
         return found[0].info.run_id if found else self.copy(run_id)
 
     def _copy_files(self, run: Run, to: str) -> None:
-        folder = folder_of(run.info.artifact_uri)
         sent = self._files.setdefault(to, set())
-        for file in files_in(folder):
-            stat = file.stat()
-            if (file, stat.st_size, stat.st_mtime_ns) not in sent:
-                below = file.parent.relative_to(folder)
-                self._to.log_artifact(to, str(file), None if below == Path() else below.as_posix())
-                sent.add((file, stat.st_size, stat.st_mtime_ns))
+        with folder_at(self.source, run.info.artifact_uri) as folder:
+            for file in files_in(folder):
+                stat = file.stat()
+                name = file.relative_to(folder)
+                if (name, stat.st_size, stat.st_mtime_ns) not in sent:
+                    below = name.parent.as_posix()
+                    self._to.log_artifact(to, str(file), None if below == "." else below)
+                    sent.add((name, stat.st_size, stat.st_mtime_ns))
 
     def _copy_models(self, run: Run, copy: Run, points: Sequence[Metric]) -> None:
         to = copy.info.run_id
         there = models_of(self._to, copy)
         own = models_of(self._from, run)
         by_origin: dict[str, LoggedModel] = {}
-        wanted = {f"{self.source_id}/{model.model_id}" for model in own}
+        origins = {model.model_id: self._origin_of_model(model) for model in own}
         for model in sorted(there, key=lambda model: model.model_id):
             origin = model.tags.get(names.ORIGIN, "")
-            if origin in wanted and origin not in by_origin:
+            if origin in origins.values() and origin not in by_origin:
                 by_origin[origin] = model
             else:  # of a model that the source has no more, or a second copy
                 self._to.delete_logged_model(model.model_id)
@@ -210,15 +191,15 @@ class Copier:
         for model in own:
             if str(model.status) != "READY":
                 continue
-            origin = f"{self.source_id}/{model.model_id}"
+            origin = origins[model.model_id]
             made = by_origin.get(origin) or self._to.create_logged_model(
                 copy.info.experiment_id, model.name, to,
-                {**model.tags, names.ORIGIN: origin, names.CREATED: str(model.creation_timestamp)},
+                {names.CREATED: str(model.creation_timestamp), **model.tags, names.ORIGIN: origin},
                 model.params, model.model_type,
             )  # fmt: skip
             if str(made.status) != "READY":
-                folder = folder_of(model.artifact_location)
-                self._to.log_model_artifacts(made.model_id, str(folder))
+                with folder_at(self.source, model.artifact_location) as folder:
+                    self._to.log_model_artifacts(made.model_id, str(folder))
                 self._to.finalize_logged_model(made.model_id, "READY")
             if model.model_id in steps and made.model_id not in linked:
                 self._to.log_outputs(to, [LoggedModelOutput(made.model_id, steps[model.model_id])])
@@ -233,14 +214,32 @@ class Copier:
             ]  # fmt: skip
             self._log_points(to, of_model)
 
+    def _origin_of_model(self, model: LoggedModel) -> str:
+        return str(model.tags.get(names.ORIGIN) or f"{self.source_id}/{model.model_id}")
+
+    def _copy_description(self, report: Run) -> None:
+        """Let the verdict stand above the training runs there, too: of several machines, the last one's."""
+        experiment = self._from.get_experiment(report.info.experiment_id).name.removesuffix(names.REPORTS)
+        for name in (experiment, experiment + names.TRIED):
+            own, there = self._from.get_experiment_by_name(name), self._to.get_experiment_by_name(name)
+            words = own.tags.get(names.DESCRIPTION) if own else None
+            if words and there and there.tags.get(names.DESCRIPTION) != words:
+                self._to.set_experiment_tag(there.experiment_id, names.DESCRIPTION, words)
+
     def _log_points(self, to: str, points: Sequence[Metric]) -> None:
         for start in range(0, len(points), POINTS):
             self._to.log_batch(to, points[start : start + POINTS])
 
 
 def store_id(store: Store) -> str:
-    """Return a store's own id; give it one where it has none. It stays when the store is moved."""
+    """Return a store's own id.
+
+    One of this machine is given it where it has none, and keeps it when it is moved. A shared one is known by
+    the moment at which it was made, as two machines that give it one at once would each have their own.
+    """
     client = store.client
+    if store.database is None:
+        return f"{client.get_experiment('0').creation_time:x}"
     with store.creating():
         first = client.get_experiment("0")
         if names.STORE_ID not in first.tags:
@@ -249,43 +248,20 @@ def store_id(store: Store) -> str:
     return str(first.tags[names.STORE_ID])
 
 
-def copies_in(
-    target: Store, source_id: str, which: int = ViewType.ACTIVE_ONLY
-) -> Iterator[tuple[str, str, str]]:
-    """Return the origin, the id and the state of each copy of a store's runs."""
-    client = target.client
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    token: str | None = ""
-    while token is not None:
-        found = client.search_runs(
-            experiments, f"tags.{names.ORIGIN} LIKE '{source_id}/%'", which, 1000, page_token=token or None
-        )
-        for run in found:
-            yield run.data.tags[names.ORIGIN], run.info.run_id, run.data.tags.get(names.STATE, "")
-        token = found.token or None
+def sweeps_of(tags: Mapping[str, str]) -> str:
+    """Return a digest of the sweeps that a run belongs to, and of its arm in each."""
+    return digest({key: value for key, value in tags.items() if _of_sweep(key)})
 
 
-def metrics_of(client: MlflowClient, run: Run) -> list[Metric]:
-    """Return all points of a run."""
-    return [point for key in run.data.metrics for point in client.get_metric_history(run.info.run_id, key)]
+def joined_tags(there: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
+    """Return a run's tags for a copy, which may belong to sweeps of other machines besides."""
+    if names.SWEEP not in own:
+        return dict(own)
+    return {**own, names.SWEEP: names.joined(there.get(names.SWEEP), own[names.SWEEP])}
 
 
-def values_of(point: Metric) -> tuple:
-    """Return what makes a point; of two NaN the same."""
-    return point.key, point.step, point.timestamp, repr(float(point.value))
-
-
-def models_of(client: MlflowClient, run: Run) -> list[LoggedModel]:
-    """Return the models of a run."""
-    found = client.search_logged_models(
-        [run.info.experiment_id], filter_string=f"source_run_id = '{run.info.run_id}'"
-    )
-    return list(found)
-
-
-def outputs_of(run: Run) -> Sequence[LoggedModelOutput]:
-    """Return the models that a run made, each with the step after which."""
-    return run.outputs.model_outputs if run.outputs else []
+def _of_sweep(key: str) -> bool:
+    return key == names.SWEEP or key.startswith(names.ARM_OF)
 
 
 def _in_parts(params: list[Param], tags: list[RunTag]) -> Iterator[tuple[list[Param], list[RunTag]]]:

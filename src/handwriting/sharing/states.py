@@ -3,13 +3,15 @@
 import hashlib
 import json
 from collections import defaultdict
+from collections.abc import Collection
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from sqlalchemy import column, create_engine, select, table
+from sqlalchemy import Select, column, create_engine, select, table
 
-from handwriting.tracking import Store
+from handwriting.sharing import Wanted
+from handwriting.tracking import Store, names
 
 # Of MLflow's tables, what makes a run, with the column that names it.
 _PARTS = {
@@ -18,32 +20,64 @@ _PARTS = {
     "metrics": ("run_uuid", "key", "value", "timestamp", "step", "is_nan"),
     "logged_models": ("source_run_id", "model_id", "status", "last_updated_timestamp_ms", "lifecycle_stage"),
 }
+_TAGS = table("tags", *map(column, _PARTS["tags"]))
 _RUN = ("run_uuid", "name", "status", "start_time", "end_time", "artifact_uri", "lifecycle_stage")
 
 
-def states(store: Store, run_id: str | None = None) -> dict[str, str]:
+def wanted_in(store: Store, wanted: Wanted) -> set[str]:
+    """Return the ids of a database's runs of a sweep; without one, of those with a fingerprint."""
+    if wanted.sweep:
+        carries = (" " + _TAGS.c.value + " ").contains(f" {wanted.sweep} ", autoescape=True)
+        chosen = (_TAGS.c.key == names.SWEEP) & carries
+    else:
+        chosen = (_TAGS.c.key == names.FINGERPRINT) & _TAGS.c.value.in_(wanted.fingerprints)
+    return {str(run_id) for (run_id,) in _rows(store, select(_TAGS.c.run_uuid).where(chosen))}
+
+
+def finished_in(store: Store, experiment_id: str) -> set[str]:
+    """Return the fingerprints of a database's finished runs of an experiment."""
+    runs = table("runs", *map(column, (*_RUN, "experiment_id")))
+    done = select(runs.c.run_uuid).where(
+        runs.c.experiment_id == int(experiment_id),
+        runs.c.status == "FINISHED",
+        runs.c.lifecycle_stage == "active",
+    )
+    chosen = select(_TAGS.c.value).where(_TAGS.c.key == names.FINGERPRINT, _TAGS.c.run_uuid.in_(done))
+    return {str(value) for (value,) in _rows(store, chosen)}
+
+
+def guests_in(store: Store) -> dict[str, dict[str, str]]:
+    """Return the tags of a database's runs that are copies, by the run's id."""
+    copies = select(_TAGS.c.run_uuid).where(_TAGS.c.key == names.ORIGIN)
+    found: dict[str, dict[str, str]] = defaultdict(dict)
+    for run_id, key, value in _rows(store, select(_TAGS).where(_TAGS.c.run_uuid.in_(copies))):
+        found[str(run_id)][str(key)] = str(value)
+    return dict(found)
+
+
+def states(store: Store, only: Collection[str] | None = None) -> dict[str, str]:
     """Return a digest of all that is stored of each run, by its id, the run that started first first.
 
     Of files, their size and the time of their last change.
 
     Args:
         store: a database with its files on this machine.
-        run_id: of the only run that is asked about.
+        only: the ids of the runs that are asked about; None for all.
     """
     engine = create_engine(store.uri)
     try:
         with engine.connect() as connection:
             runs = table("runs", *map(column, _RUN))
             chosen = select(runs).where(runs.c.lifecycle_stage == "active").order_by(runs.c.start_time)
-            if run_id:
-                chosen = chosen.where(runs.c.run_uuid == run_id)
+            if only is not None:
+                chosen = chosen.where(runs.c.run_uuid.in_(only))
             found = {str(row.run_uuid): tuple(row) for row in connection.execute(chosen)}
             parts: dict[str, list[tuple]] = defaultdict(list)
             for name, columns in _PARTS.items():
                 of = table(name, *map(column, columns))
                 rows = select(of)
-                if run_id:
-                    rows = rows.where(of.c[columns[0]] == run_id)
+                if only is not None:
+                    rows = rows.where(of.c[columns[0]].in_(only))
                 for row in connection.execute(rows):
                     parts[str(row[0])].append((name, *row[1:]))
     finally:
@@ -59,6 +93,15 @@ def folder_of(uri: str) -> Path:
 def files_in(folder: Path) -> list[Path]:
     """Return all files below a folder; nothing where there is none."""
     return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _rows(store: Store, asked: Select) -> list[tuple]:
+    engine = create_engine(store.uri)
+    try:
+        with engine.connect() as connection:
+            return [tuple(row) for row in connection.execute(asked)]
+    finally:
+        engine.dispose()
 
 
 def _digest(run: tuple, parts: list[tuple]) -> str:

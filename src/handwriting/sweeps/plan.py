@@ -13,7 +13,7 @@ from handwriting.errors import UserError
 from handwriting.kinds import own_values
 from handwriting.precision import check_precision
 from handwriting.sweeps.arms import Asked, Member, product_labels, reaching
-from handwriting.tracking import Store, names
+from handwriting.tracking import names, stores_of
 from handwriting.tracking.identity import Identity, digest, identify
 
 
@@ -78,8 +78,8 @@ def plan_jobs(asked: Sequence[Asked], compose: Compose) -> tuple[list[Job], list
         Job(job.overrides, cfg, identity, places.setdefault(identity.arm, len(places)), label)
         for job, cfg, identity, label in zip(asked, configs, identities, labels, strict=True)
     ]
-    for uri in {cfg.tracking.uri for cfg in configs}:
-        Store(uri).check()
+    for tracking in {cfg.tracking.uri: cfg.tracking for cfg in configs}.values():
+        stores_of(tracking)[0].check()
     first: dict[int, int] = {}  # of each arm the first job
     for number, planned in enumerate(jobs):
         first.setdefault(planned.arm, number)

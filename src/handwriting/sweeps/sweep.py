@@ -10,10 +10,12 @@ from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 
 from handwriting.errors import UserError
+from handwriting.sharing import Wanted
+from handwriting.sharing.following import following
 from handwriting.sweeps.arms import Asked
 from handwriting.sweeps.plan import Compose, Job, JobsFailed, name_of, plan_jobs
 from handwriting.sweeps.seeds import batches, check_arms
-from handwriting.tracking import Store, names
+from handwriting.tracking import Store, names, stores_of
 from handwriting.tracking.plans import LOOKS, Plan, keep_plan
 
 if TYPE_CHECKING:  # half a second, at each start of the command
@@ -51,24 +53,26 @@ def run_sweep(
     for warning in warnings:
         log.warning(warning)
     tracking = jobs[0].cfg.tracking
-    store = Store(tracking.uri)
+    store, shared = stores_of(tracking)
     name = name_of(experiment, jobs, named=bool(asked[0].arm))
-    with store.errors():
-        experiment_id = store.open_experiment(tracking.experiment_name)
-        keep_plan(store, experiment_id, name, plan)
-    begun: list[Job] = []
-    following = batches(jobs, at_once, lambda: _wanted(store, experiment_id, name, begun))
-    table, returned = launch(
-        store, experiment_id, name, following if plan.looks else [jobs], launcher, begun, first_number
-    )
-    finished = table["status"] == "FINISHED"
-    if finished.any():
-        from handwriting.compare import report
+    with following(store, shared) as follow:
+        with store.errors():
+            experiment_id = store.open_experiment(tracking.experiment_name)
+            keep_plan(store, experiment_id, name, plan)
+        follow(wanted(tracking.experiment_name, name, jobs))
+        begun: list[Job] = []
+        by_seed = batches(jobs, at_once, lambda: _seeds_wanted(store, experiment_id, name, begun))
+        table, returned = launch(
+            store, experiment_id, name, by_seed if plan.looks else [jobs], launcher, begun, first_number
+        )
+        finished = table["status"] == "FINISHED"
+        if finished.any():
+            from handwriting.compare import report
 
-        try:
-            report(store, name, caveats=_not_run(table))
-        except UserError as error:
-            print(f"\nno comparison: {error}")
+            try:
+                report(store, name, caveats=_not_run(table))
+            except UserError as error:
+                print(f"\nno comparison: {error}")
     if not finished.all():
         raise JobsFailed
     return returned
@@ -134,7 +138,12 @@ def _planned(jobs: list[Job], until_clear: bool) -> tuple[list[Job], Plan]:
     return jobs, Plan(tuple(sorted({job.cfg.seed for job in jobs})), looks, margin)
 
 
-def _wanted(store: Store, experiment_id: str, sweep: str, begun: Sequence[Job]) -> int:
+def wanted(experiment: str, sweep: str, jobs: Sequence[Job]) -> Wanted:
+    """Return which runs a sweep's jobs are, for the shared store."""
+    return Wanted(experiment, sweep, tuple(job.identity.fingerprint for job in jobs))
+
+
+def _seeds_wanted(store: Store, experiment_id: str, sweep: str, begun: Sequence[Job]) -> int:
     """Tell the last look; return the paired seeds that the next one lacks, 0 where none comes.
 
     None comes either where a job is neither finished nor failed: the same command goes on with it first.

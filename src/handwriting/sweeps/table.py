@@ -82,7 +82,10 @@ def table_of_jobs(
     """
     newest: dict[str, Run] = {}
     for run in runs:
-        newest.setdefault(run.data.tags.get(names.FINGERPRINT, ""), run)
+        tags = run.data.tags
+        before = newest.setdefault(tags.get(names.FINGERPRINT, ""), run)
+        if names.ORIGIN in tags and before.info.status != "FINISHED" and before.info.run_id not in live:
+            newest[tags[names.FINGERPRINT]] = run  # another machine has finished what was begun here
     rows = []
     for key, (arm, seed) in jobs.items():
         row: dict[str, Any] = {"arm": arm, "seed": seed, "status": "NOT RUN"}

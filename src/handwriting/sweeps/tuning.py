@@ -13,12 +13,13 @@ from hydra.plugins.launcher import Launcher
 
 from handwriting.config import check_config, flatten
 from handwriting.errors import UserError
+from handwriting.sharing.following import following
 from handwriting.space import Space, label_of, seeds_of, several, space_of
 from handwriting.sweeps.arms import Asked, checked, words_of
 from handwriting.sweeps.plan import Compose, Job, JobsFailed, name_of, plan_jobs
 from handwriting.sweeps.seeds import is_until_clear
-from handwriting.sweeps.sweep import launch, run_sweep
-from handwriting.tracking import Store, names
+from handwriting.sweeps.sweep import launch, run_sweep, wanted
+from handwriting.tracking import Store, names, stores_of
 from handwriting.tracking.identity import digest
 from handwriting.tracking.plans import LOOKS
 from handwriting.tracking.tunings import Tuning, chosen_by, keep_tuning, tunings_in
@@ -67,7 +68,7 @@ class Tuner:
         tracking = self.compose([*self.shared])[0].tracking
         settings = self.space.settings(self._defaults())
         jobs = self._jobs(settings, tracking.experiment_name + names.TRIED)
-        store = Store(tracking.uri)
+        store, shared = stores_of(tracking)
         sweep = name_of(f"{self.experiment}{names.TRIED}", jobs, named=True)
         plan = Tuning(
             self.file,
@@ -78,9 +79,11 @@ class Tuner:
             self.space.seeds,
             self.space.verdict_seeds,
         )
-        with store.errors():
-            experiment_id = store.open_experiment(tracking.experiment_name)
-        plan, returned = self._chosen(store, experiment_id, plan, jobs)
+        with following(store, shared) as follow:
+            with store.errors():
+                experiment_id = store.open_experiment(tracking.experiment_name)
+            follow(wanted(tracking.experiment_name + names.TRIED, sweep, jobs))
+            plan, returned = self._chosen(store, experiment_id, plan, jobs)
         said = {arm: " ".join(settings[arm][number]) for arm, number in plan.chosen.items()}
         words = "; ".join(f"{arm}: {own or 'its default'}" for arm, own in said.items())
         log.info("the best settings, by %s: %s", names.VAL_ACCURACY, words)

@@ -5,6 +5,6 @@ MLflow, which takes seconds, so those who need them import them where they do.
 """
 
 from handwriting.tracking import names
-from handwriting.tracking.store import Store, default_uri, local_uri
+from handwriting.tracking.store import Store, default_uri, local_uri, stores_of
 
-__all__ = ["Store", "default_uri", "local_uri", "names"]
+__all__ = ["Store", "default_uri", "local_uri", "names", "stores_of"]

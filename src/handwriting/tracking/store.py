@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
 
-from handwriting.config import ROOT
+from handwriting.config import DIRECT, ROOT, TrackingConfig
 from handwriting.errors import UserError, redact
 from handwriting.tracking import database, names
 
@@ -44,6 +44,18 @@ def default_uri() -> str:
 def local_uri() -> str:
     """Return the store under mlruns/, of this machine."""
     return f"sqlite:///{ROOT}/mlruns/mlflow.db"
+
+
+def stores_of(tracking: TrackingConfig) -> "tuple[Store, Store | None]":
+    """Return the store that runs are written to, and the shared one that they are copied to, if there is one.
+
+    Raises:
+        UserError: the URI is neither a database nor a server.
+    """
+    named = Store(tracking.uri)
+    if named.database is not None or tracking.mode == DIRECT:
+        return named, None
+    return Store(local_uri()), named
 
 
 class Store:

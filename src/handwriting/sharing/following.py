@@ -1,0 +1,279 @@
+"""A process beside training that copies runs to the shared store while they go, and brings finished ones.
+
+Training waits for nothing of it but, for seconds at its start and its end, for what is on its way. It is a
+process of its own, so that it needs no moment of the one that trains; the end of its standard input, which is
+the end of that one, ends it: all that it writes may be written again.
+"""
+
+import json
+import logging
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
+
+from handwriting import terminal
+from handwriting.errors import UserError, redact
+from handwriting.sharing import Wanted
+from handwriting.tracking import Store
+
+if TYPE_CHECKING:
+    from handwriting.sharing.exchange import Exchange
+
+log = logging.getLogger(__name__)
+
+PAUSE, SHARE = 2.0, 20  # s between two looks, at the least and as a multiple of what a look takes
+SILENCE, WHOLE = 5.0, 60.0  # s for which training waits for a word of it, and in all
+NICE = 10  # how far training comes first
+# What does not answer now is asked again by the next look, or by the next command.
+ASKING = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+}
+
+Follow = Callable[[Wanted], None]
+
+
+@contextmanager
+def following(own: Store, shared: Store | None) -> Iterator[Follow]:
+    """Yield a function that has wanted runs copied to the shared store from then on; none for None.
+
+    It returns when those are here that others have finished, or when the shared store does not answer. At the
+    end it is said what is not in the shared store yet.
+    """
+    if shared is None:
+        yield lambda wanted: None
+        return
+    follower = Follower(own, shared)
+    try:
+        yield follower.follow
+    finally:
+        follower.end()
+
+
+class Follower:
+    """The other process, as the one that trains sees it.
+
+    Args:
+        own: the store that is written to.
+        shared: the one that gets copies.
+    """
+
+    def __init__(self, own: Store, shared: Store):
+        self.own, self.shared = own, shared
+        self.log = own.folder / "sharing.log"
+        self.followed: list[Wanted] = []
+        self.copied: dict[str, str] = {}  # states by run
+        self.refused: dict[str, str] = {}  # reasons by run
+        self.away = ""  # why the shared store gives no answer
+        self.ready = False
+        self._told: queue.SimpleQueue[str] = queue.SimpleQueue()
+        own.folder.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as errors:
+            # In a session of its own: Ctrl-C is for the process that trains. Addresses, which may have
+            # passwords, go through the pipe: anybody may read a process's arguments.
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", __name__],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
+                start_new_session=True, env=os.environ | ASKING,
+            )  # fmt: skip
+        threading.Thread(target=self._listen, daemon=True).start()
+        self._tell({"own": own.uri, "shared": shared.uri})
+
+    def follow(self, wanted: Wanted) -> None:
+        """Have runs copied from now on; wait until those that others have finished are here."""
+        self.followed.append(wanted)
+        self._tell({"wanted": asdict(wanted)})
+        if not self._wait_for("fetched") and not self.away:
+            log.warning(
+                "%s: no answer yet. Training does not wait for it: what others have finished meanwhile may "
+                "be trained here again",
+                redact(self.shared.uri),
+            )
+
+    def end(self) -> None:
+        """Let the process copy what is left, as long as it gets on; say what is not copied."""
+        self._tell({"end": True})
+        whole = not self.away and self._wait_for("whole")
+        assert self.process.stdin is not None
+        with suppress(OSError):  # it is gone already
+            self.process.stdin.close()
+        try:
+            self.process.wait(timeout=1)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        if not whole or self.refused:
+            self._say_what_is_left()
+        else:
+            log.info("%s has all of it", redact(self.shared.uri))
+
+    def _say_what_is_left(self) -> None:
+        from handwriting.sharing.states import states, wanted_in
+
+        runs = {run_id for wanted in self.followed for run_id in wanted_in(self.own, wanted)}
+        now = states(self.own, sorted(runs))
+        left = [run_id for run_id in now if self.copied.get(run_id) != now[run_id]]
+        if not left:
+            return
+        client = self.own.client
+        names = [client.get_run(run_id).info.run_name or run_id for run_id in left[:5]]
+        more = f" and {len(left) - 5} more" if len(left) > 5 else ""
+        reason = self.away or next(iter(self.refused.values()), "it was not done in time")
+        log.warning(
+            "%s: %s. Of %d runs, all of which are stored here, %d are not there as they are here: %s%s. "
+            "make sync copies them",
+            redact(self.shared.uri), reason, len(now), len(left), ", ".join(names), more,
+        )  # fmt: skip
+
+    def _tell(self, message: dict[str, object]) -> None:
+        assert self.process.stdin is not None
+        with suppress(OSError):  # it is gone: said at the end
+            self.process.stdin.write(f"{json.dumps(message)}\n".encode())
+            self.process.stdin.flush()
+
+    def _wait_for(self, word: str) -> bool:
+        """Wait for a word of the other process; give up where it is silent, or says that nothing answers."""
+        end = time.monotonic() + WHOLE
+        while time.monotonic() < end:
+            try:
+                told = self._told.get(timeout=SILENCE if self.ready else WHOLE)  # it imports MLflow
+            except queue.Empty:
+                return False
+            if told in (word, "away", "gone"):
+                return told == word
+        return False
+
+    def _listen(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            message = json.loads(line)
+            kind = message["kind"]
+            self.ready = True
+            if kind == "copied":
+                self.copied[message["run"]] = message["state"]
+            elif kind == "refused":
+                self.refused[message["run"]] = message["reason"]
+            elif kind == "away" and not self.away:
+                self.away = message["reason"]
+                log.warning(
+                    "%s: %s. Training goes on; what is not copied now is copied later",
+                    redact(self.shared.uri), self.away,
+                )  # fmt: skip
+            elif kind == "back" and self.away:
+                self.away = ""
+                log.info("%s answers again", redact(self.shared.uri))
+            self._told.put(kind)
+        self._told.put("gone")
+
+
+def main() -> None:
+    """Copy what the other process names on standard input, until that ends."""
+    terminal.survive()
+    os.nice(NICE)
+    heard: queue.SimpleQueue[dict] = queue.SimpleQueue()
+    threading.Thread(target=_hear, args=(heard,), daemon=True).start()
+    stores = heard.get()
+    own, shared = Store(stores["own"]), Store(stores["shared"])
+    with own.errors():
+        from handwriting.sharing.exchange import Exchange
+
+        exchange = Exchange(own, shared)
+    _say("ready")
+    Following(exchange, heard).run()
+
+
+def _hear(heard: "queue.SimpleQueue[dict]") -> None:
+    for line in sys.stdin:
+        heard.put(json.loads(line))
+    os._exit(0)  # in the middle of whatever it does: the next one finishes that
+
+
+def _say(kind: str, **more: str) -> None:
+    print(json.dumps({"kind": kind, **more}), flush=True)
+
+
+class Following:
+    """What the process knows: the runs that are wanted, and what it has said of them."""
+
+    def __init__(self, exchange: "Exchange", heard: "queue.SimpleQueue[dict]"):
+        self.exchange, self.heard = exchange, heard
+        self.wanted: list[Wanted] = []
+        self.new: list[Wanted] = []  # of which the shared store was not asked yet
+        self.ending = False
+        self.said: dict[str, str] = {}  # states by run
+
+    def run(self) -> None:
+        """Copy, and look again, until the other process has ended and all is copied."""
+        pause = 0.0
+        while True:
+            self._take(pause)
+            started = time.monotonic()
+            try:
+                with self.exchange.shared.errors():
+                    whole = self._pass()
+                _say("back")
+            except UserError as error:
+                whole = False
+                _say("away", reason=str(error).partition(". ")[0].removeprefix(f"{self.address}: "))
+            if self.ending and whole:
+                _say("whole")
+                return
+            pause = max(PAUSE, SHARE * (time.monotonic() - started))
+
+    @property
+    def address(self) -> str:
+        """The shared store's, as errors say it."""
+        return redact(self.exchange.shared.uri)
+
+    def _take(self, pause: float) -> None:
+        """Wait for a message as long as that, and take all that there are."""
+        try:
+            message = self.heard.get(timeout=pause)
+            while True:
+                if "wanted" in message:
+                    named = message["wanted"]
+                    wanted = Wanted(**named | {"fingerprints": tuple(named["fingerprints"])})
+                    self.wanted.append(wanted)
+                    self.new.append(wanted)
+                self.ending = self.ending or "end" in message
+                message = self.heard.get_nowait()
+        except queue.Empty:
+            pass
+
+    def _pass(self) -> bool:
+        """Bring what others have finished, and copy what is here; return whether nothing is left."""
+        for wanted in self.wanted:
+            if self.ending:
+                break
+            # By their fingerprints once: of other sweeps, finished runs are there before.
+            asked = wanted if wanted in self.new else replace(wanted, fingerprints=())
+            for _ in self.exchange.fetch(asked):
+                _say("beat")
+            if wanted in self.new:
+                self.new.remove(wanted)
+                _say("fetched")
+        if not self.wanted:
+            return True
+        for run, problem in self.exchange.bring(self.wanted):
+            self._say_copied()
+            if problem:
+                _say("refused", run=run.info.run_id, reason=f"{run.info.run_name} {problem}")
+        self._say_copied()
+        return not self.exchange.left(self.wanted)
+
+    def _say_copied(self) -> None:
+        for run_id, state in self.exchange.copied().items():
+            if self.said.get(run_id) != state:
+                self.said[run_id] = state
+                _say("copied", run=run_id, state=state)
+
+
+if __name__ == "__main__":
+    main()
