@@ -1,0 +1,290 @@
+"""A sweep beside a server that breaks: what training loses by it, and whether the server has all in the end.
+
+    python tests/faults.py [--kills N] [--seed S] [--repeats R]
+
+Not part of the tests: a sweep takes one to two minutes. Without --kills: a sweep for each way in which a
+server can fail, and undisturbed ones in turn, as CSV on standard output. With it: sweeps whose processes and
+whose server are killed at random, seeded moments, N times in all; then `sync --check`, and each run against
+the undisturbed ones. Exit code 1 where a point, a run or a status is lost, twice or false.
+"""
+
+import argparse
+import csv
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from handwriting.config import ROOT
+from handwriting.tracking import names
+
+sys.path.insert(0, str(ROOT / "tests" / "tracking"))
+from test_resume import result
+
+from servers import Gate, Machine, Server, wait_for
+
+WORDS = (
+    "-m", "optimizer=rmsprop,adam", "model=cnn", "data.limit_train=2000", "data.limit_test=200",
+    "data.validation_size=200", "hydra.launcher.jobs=2",
+)  # fmt: skip
+OFFSET = 3.0  # s from the first epoch in the server to the fault
+TEMPORARY = "kill for 1 s", "kill for 30 s", "kill for 300 s"
+BROKEN = "refuse", "500", "429", "hang"
+
+
+def by_name(machine: Machine) -> dict[str, dict[str, Any]]:
+    """Return what must not depend on a fault, of each of a machine's training runs."""
+    runs = [run for run in machine.runs() if names.REPORT not in run.data.tags]
+    return {run.info.run_name: result(machine.folder / "mlruns", run) for run in runs}
+
+
+def copies(server: Server) -> list[Run]:
+    return [run for run in server.runs() if names.ORIGIN in run.data.tags]
+
+
+class Disk:
+    """A file system of some megabytes, in memory, for a server's store."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        folder.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=60m", "tmpfs", str(folder)], check=True)
+
+    def fill(self) -> None:
+        with (self.folder / "filler").open("wb", buffering=0) as filler, suppress(OSError):
+            while True:
+                filler.write(bytes(4096))
+
+    def empty(self) -> None:
+        (self.folder / "filler").unlink()
+
+
+def trained(machine: Machine, address: str, words: tuple[str, ...], fault: Callable[[], None]) -> float:
+    """Train a sweep while a fault comes, when its first epoch is stored; return its seconds."""
+    machine.address = address
+    started = time.monotonic()
+    with machine.training(*words) as process:
+        wait_for(lambda: any(names.LOSS in run.data.metrics for run in machine.runs()))
+        time.sleep(OFFSET)
+        happening = threading.Thread(target=fault)
+        happening.start()
+        _, said = process.communicate()
+        seconds = time.monotonic() - started
+        happening.join()
+    if process.returncode:
+        sys.exit(f"the sweep failed:\n{said}")
+    return seconds
+
+
+def table(folder: Path, epochs: int, repeats: int) -> bool:
+    """Write a line for each fault; return whether all is as it should be."""
+    words = (*WORDS, f"epochs={epochs}")
+    out = csv.writer(sys.stdout)
+    out.writerow(["fault", "seconds", "undisturbed", "lost_percent", "weights_equal", "differences"])
+    right = True
+    for repeat in range(repeats):
+        for fault in ("none", *TEMPORARY, "kill for good", *BROKEN, "disk full"):
+            place = folder / f"{repeat} {fault}"
+            for name in ("alone", "machine"):
+                (place / name).mkdir(parents=True)
+            disk = Disk(place / "server") if fault == "disk full" else None
+            if disk is None:
+                (place / "server").mkdir()
+            server = Server(place / "server")
+            gate = Gate(server)
+            alone, machine = Machine(place / "alone", ""), Machine(place / "machine", gate.address)
+            usual = trained(alone, alone.uri, words, lambda: None)
+            seconds = trained(machine, gate.address, words, happens(fault, server, gate, disk))
+            gate.mode = "pass"
+            if fault == "kill for good":
+                server.start()
+            if disk:
+                disk.empty()
+            said = machine.sync("--check").splitlines()[-1]
+            equal = by_name(machine) == by_name(alone)
+            right = right and equal and said.endswith("differences: 0")
+            lost = 100 * (seconds / usual - 1)
+            out.writerow([fault, f"{seconds:.1f}", f"{usual:.1f}", f"{lost:.1f}", equal, said])
+            sys.stdout.flush()
+            server.tell(signal.SIGKILL)
+            gate.close()
+            if disk:
+                subprocess.run(["umount", "--lazy", str(disk.folder)], check=True)
+    return right
+
+
+def happens(fault: str, server: Server, gate: Gate, disk: Disk | None) -> Callable[[], None]:
+    """Return a function that lets a fault happen, and returns when it is over."""
+
+    def now() -> None:
+        if fault.startswith("kill"):
+            server.tell(signal.SIGKILL)
+            if fault in TEMPORARY:
+                time.sleep(float(fault.split()[2]))
+                server.start()
+        elif disk:
+            disk.fill()
+        elif fault in BROKEN:
+            gate.mode = fault
+
+    return now
+
+
+def victims(process: "subprocess.Popen[str]") -> Mapping[str, list[psutil.Process]]:
+    """Return the processes of a sweep that may be killed, by what they are."""
+    with suppress(psutil.NoSuchProcess):
+        own = psutil.Process(process.pid)
+        children = sorted(own.children(recursive=True), key=lambda child: child.create_time())
+        found: dict[str, list[psutil.Process]] = {"the sweep": [own], "all of it": [own, *children]}
+        for child in children:
+            with suppress(psutil.NoSuchProcess):
+                line = " ".join(child.cmdline())
+                if "spawn_main" in line:
+                    found["a worker"] = [child]
+                elif "handwriting.sharing.following" in line:
+                    found["what copies"] = [child]
+        return found
+    return {}
+
+
+def kill(processes: list[psutil.Process]) -> None:
+    for each in processes:
+        with suppress(psutil.NoSuchProcess):
+            each.send_signal(signal.SIGKILL)
+    psutil.wait_procs(processes)
+
+
+def false_states(machine: Machine, server: Server) -> list[str]:
+    """Return the copies that are FINISHED while their runs are not, or lack a point or the model."""
+    own = {run.info.run_id: run for run in machine.runs()}
+    client, local = MlflowClient(f"sqlite:///{server.folder}/mlflow.db"), MlflowClient(machine.uri)
+    found = []
+    for copy in copies(server):
+        run = own.get(copy.data.tags[names.ORIGIN].partition("/")[2])
+        if run is None or copy.info.status != "FINISHED" or names.REPORT in copy.data.tags:
+            continue
+        steps = len(client.get_metric_history(copy.info.run_id, names.LOSS))
+        models = client.search_logged_models(
+            [copy.info.experiment_id], f"source_run_id = '{copy.info.run_id}'"
+        )
+        whole = steps == len(local.get_metric_history(run.info.run_id, names.LOSS)) and len(models) == 1
+        if run.info.status != "FINISHED" or not whole:
+            found.append(copy.info.run_id)
+    return found
+
+
+def soak(folder: Path, kills: int, seed: int) -> bool:
+    """Kill, go on, and compare; return whether nothing was lost, made twice or said wrongly."""
+    chance = random.Random(seed)  # noqa: S311
+    words = (*WORDS, "epochs=12", "data.limit_train=660")
+    for name in ("server", "alone"):
+        (folder / name).mkdir()
+    server, alone = Server(folder / "server"), Machine(folder / "alone", "")
+    trained(alone, alone.uri, words, lambda: None)
+    expected = by_name(alone)
+    done: Counter[str] = Counter()
+    started = time.monotonic()
+    while done["kills"] < kills:
+        place = folder / str(done["sweeps"])
+        place.mkdir()
+        machine = Machine(place, server.address)
+        # Of its own: what one of these sweeps has finished is not trained again by the next.
+        own = (*words, f"tracking.experiment_name=soak-{done['sweeps']}")
+        left = chance.randint(4, 8)
+        while True:
+            with (
+                machine.training(*own) as process,
+                (place / "screen.log").open("a") as log,
+            ):
+                reading = [
+                    threading.Thread(target=lambda pipe=pipe: log.writelines(pipe), daemon=True)
+                    for pipe in (process.stdout, process.stderr)
+                ]
+                for thread in reading:
+                    thread.start()
+                while left and process.poll() is None:
+                    with suppress(subprocess.TimeoutExpired):
+                        process.wait(chance.uniform(0.5, 8))
+                    whom = chance.choice(
+                        ["the server", "the server", "what copies", "what copies", "the sweep", "a worker",
+                         "all of it"]
+                    )  # fmt: skip
+                    if whom == "the server":
+                        server.tell(signal.SIGKILL)
+                        done["false states"] += len(false_states(machine, server))
+                        time.sleep(chance.uniform(0, 2))
+                        server.start()
+                    elif not (processes := victims(process).get(whom)):
+                        continue
+                    else:
+                        kill(processes)
+                        done["false states"] += len(false_states(machine, server))
+                    done[whom] += 1
+                    done["kills"] += 1
+                    left -= 1
+                process.wait()
+                for thread in reading:
+                    thread.join()
+            if process.returncode == 0 and by_name(machine).keys() == expected.keys():
+                break
+        if chance.random() < 0.5:  # what is left is copied by somebody who is killed, too
+            syncing = subprocess.Popen(
+                [sys.executable, "-m", "handwriting.sync"], cwd=place, env=machine.environment,
+                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            )  # fmt: skip
+            with suppress(subprocess.TimeoutExpired):
+                syncing.wait(chance.uniform(2, 6))
+            syncing.kill()
+            syncing.wait()
+            done["kills"] += 1
+            done["sync"] += 1
+        said = machine.sync("--check").splitlines()[-1]
+        found = by_name(machine)
+        done["sweeps"] += 1
+        done["runs"] += len(found)
+        done["points"] += sum(len(series) for one in found.values() for series in one["points"].values())
+        done["differences"] += sum(found[name] != expected[name] for name in expected)
+        done["differences of copies"] += int(said.rpartition(" ")[2])
+        origins = [copy.data.tags[names.ORIGIN].partition("/")[2] for copy in copies(server)]
+        mine = [run.info.run_id for run in machine.runs()]
+        done["twins"] += sum(origins.count(run_id) > 1 for run_id in mine)
+        done["not copied"] += sum(run_id not in origins for run_id in mine)
+        text = ", ".join(f"{number} {what}" for what, number in done.items())
+        print(f"seed {seed}, {(time.monotonic() - started) / 60:.0f} min: {text}", flush=True)
+    server.tell(signal.SIGKILL)
+    wrong = ("differences", "differences of copies", "twins", "not copied", "false states")
+    return not any(done[what] for what in wrong)
+
+
+def main() -> None:
+    """Do what the arguments ask for."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--kills", type=int, help="kill so many times, instead of the table of faults")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--repeats", type=int, default=1, help="of the table")
+    parser.add_argument("--epochs", type=int, default=20, help="of its sweeps")
+    arguments = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="faults-"))
+    if arguments.kills:
+        right = soak(folder, arguments.kills, arguments.seed)
+    else:
+        right = table(folder, arguments.epochs, arguments.repeats)
+    sys.exit(not right)
+
+
+if __name__ == "__main__":
+    main()
