@@ -1,6 +1,8 @@
 """A result takes the place of nothing but another as it was written."""
 
 import os
+import resource
+import secrets
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -17,7 +19,7 @@ def place(there: Path, text: str = "1") -> None:
     """Put a result of two files in a place."""
     with scratch_in(there.parent) as scratch:
         (scratch / "made" / "code").mkdir(parents=True)
-        (scratch / "made" / "README.txt").write_text(f"{MARK}, mine\n")
+        (scratch / "made" / "README.txt").write_text(f"{MARK}, mine: {text}\n")
         (scratch / "made" / "code" / "a.csv").write_text(text)
         put(scratch / "made", there, scratch, "mine", datetime(2026, 1, 2, 3, 4, 6, tzinfo=UTC))
 
@@ -137,6 +139,19 @@ def test_where_the_new_folder_cannot_be_put_the_one_before_comes_back(
     monkeypatch.setattr(Path, "rename", refuse)
     with pytest.raises(UserError, match=r"No space left on device\. What was there stays"):
         place(tmp_path / "result", "2")
+    assert content(tmp_path) == before
+
+
+def test_a_disk_that_is_full_at_the_last_byte_leaves_the_zip_before(tmp_path: Path) -> None:
+    """A limit on a file's size stands for a full disk: each file fits, the zip does not."""
+    place(tmp_path / "result.zip")
+    before, limits = content(tmp_path), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, limits[1]))
+    try:
+        with pytest.raises(UserError, match=r"File too large\. What was there stays"):
+            place(tmp_path / "result.zip", secrets.token_urlsafe(29_900))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert content(tmp_path) == before
 
 
