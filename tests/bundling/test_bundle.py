@@ -19,10 +19,12 @@ from typing import Any
 import pandas as pd
 import pytest
 from mlflow.entities import Run
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from omegaconf import OmegaConf
 
 from handwriting.bench.synthetic import EXPERIMENT, SWEEP, fill
 from handwriting.bundling.bundle import bundle
+from handwriting.bundling.records import DIFF
 from handwriting.config import ROOT
 from handwriting.errors import UserError
 from handwriting.tracking import Store
@@ -257,8 +259,12 @@ def test_a_sweep_of_a_server_is_exported_with_its_configs(tmp_path: Path) -> Non
         store.client.create_experiment(EXPERIMENT)
         fill(Store(f"sqlite:///{tmp_path}/mlflow.db"), 4)
         for run in store.client.search_runs(["1"]):
-            store.client.log_text(run.info.run_id, f"name: {run.info.run_name}\n", "config.yaml")
-            store.client.log_text(run.info.run_id, "+changed\n", "process-0/uncommitted.diff")
+            # Not by the client: it keeps where a run's files are by its id, and all stores have these ids.
+            artifacts = get_artifact_repository(run.info.artifact_uri, store.uri)
+            for name, text in (("config.yaml", f"name: {run.info.run_name}\n"), (DIFF, "+changed\n")):
+                (tmp_path / name).write_text(text)
+                below = "process-0" if name == DIFF else None
+                artifacts.log_artifact(str(tmp_path / name), below)  # type: ignore[no-untyped-call]
         folder = bundle(store, SWEEP, tmp_path / "result")
     finally:
         server.tell(signal.SIGKILL)
@@ -267,7 +273,7 @@ def test_a_sweep_of_a_server_is_exported_with_its_configs(tmp_path: Path) -> Non
     for run_id, row in pd.read_csv(folder / "runs.csv").set_index("run_id").iterrows():
         assert (folder / table.loc[run_id, "config"]).read_text() == f"name: {row['name']}\n"
     (changes,) = set(table["changes"])
-    assert (folder / changes / "uncommitted.diff").read_text() == "+changed\n"
+    assert (folder / changes / DIFF).read_text() == "+changed\n"
     assert str(server.port) not in (folder / "report.html").read_text()
 
 

@@ -125,7 +125,9 @@ class _Files:
     """
 
     def __init__(self, store: Store, run: Run, scratch: Path):
-        self._repository = get_artifact_repository(run.info.artifact_uri, store.uri)  # not asked for its run
+        self._repository = get_artifact_repository(
+            run.info.artifact_uri, store.uri
+        )  # the client's takes a request more
         self._scratch = str(scratch)
         self.top = {file.path for file in self._repository.list_artifacts()}
 
