@@ -71,9 +71,8 @@ predict: .venv/ready ## what the champion reads on pictures of yours (FILE=pictu
 demo: .venv/ready ## draw on a page, and see what both arms' models read (PORT=n)
 	$(RUN) handwriting.demo $(if $(PORT),--port $(PORT))
 
-export: .venv/ready ## the champion as a file for where there is no TensorFlow (FILE=name.tflite)
-	$(if $(FILE),,$(error FILE is missing: make export FILE=name.tflite))
-	$(RUN) handwriting.export $(FILE)
+export: .venv/ready ## a sweep's result as a zip (SWEEP=name, FILE=name.zip); the champion for LiteRT (FILE=name.tflite)
+	$(RUN) handwriting.$(if $(SWEEP),bundle --sweep $(SWEEP),$(if $(filter %.tflite,$(FILE)),export,bundle)) $(FILE)
 
 analysis: report ## report, and run the analysis notebook; leaves mlruns/analysis.html and .ipynb (SWEEP=name)
 	SWEEP='$(SWEEP)' $(RUN) nbconvert --log-level ERROR --execute --to notebook --output-dir mlruns notebooks/analysis.ipynb

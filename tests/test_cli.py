@@ -224,6 +224,12 @@ def test_tune_without_a_tuning_asks_for_one() -> None:
     "predict {tmp}/text --show {tmp}/no/seen.png": r"--show: there is no folder \S+/no$",
     "export {tmp}/digits.onnx": r"\S+/digits\.onnx: the name must end in \.tflite$",
     "export {tmp}/no/digits.tflite": r"\S+/no: there is no such folder, or nothing can be written there$",
+    "export {tmp}/result.zip": r"\S+/result\.zip: the name must end in \.tflite$",
+    "bundle {tmp}/no/result.zip": r"\S+/no: there is no such folder$",
+    "bundle {tmp}": r"\S+: what is there is no result of a sweep as it was written, so it stays\. Name an",
+    "bundle {tmp}/text": r"\S+/text: what is there is no result of a sweep as it was written, so it stays",
+    "bundle --sweep name digits.tflite": r"digits\.tflite: the champion is no sweep's\. Leave out SWEEP: ",
+    "bundle --swep name": r"unrecognized arguments: --swep\. All options: .*bundle --help$",
     "demo --port 70000": r"port 70000 cannot be used \(.*\)\. Name another one, or none$",
 }.items())  # fmt: skip
 def test_a_mistake_with_a_model_is_answered_in_one_line_without_slow_imports(

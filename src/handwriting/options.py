@@ -32,7 +32,7 @@ def model_parser(command: str, about: str | None, epilog: str, takes: str = ALIA
         "--model", metavar="NAME",
         help=f"{takes}; default: what was promoted last",
     )  # fmt: skip
-    _add_uri(found)
+    add_uri(found)
     return found
 
 
@@ -55,7 +55,7 @@ def parser(command: str, about: str | None, epilog: str) -> Parser:
         "--where", nargs="+", action="extend", default=[], metavar="KEY=VALUE", type=_condition,
         help="only runs with this value, as batch_size=32; of several values for one key, any",
     )  # fmt: skip
-    _add_uri(which)
+    add_uri(which)
     asked = found.add_argument_group("what is asked of them")
     asked.add_argument(
         "--by", nargs="+", action="extend", metavar="KEY",
@@ -88,7 +88,8 @@ def plain_parser(command: str, about: str | None, epilog: str) -> Parser:
     )
 
 
-def _add_uri(group: argparse._ActionsContainer) -> None:
+def add_uri(group: argparse._ActionsContainer) -> None:
+    """Add the option that names the store."""
     group.add_argument("--uri", help="of the store; default: MLFLOW_TRACKING_URI, else the one under mlruns/")
 
 

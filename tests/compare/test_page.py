@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from made_stores import experiment, made, spread
 
-from handwriting.compare import load_runs, report
+from handwriting.compare import Asked, answered, fill, load_runs, report
 from handwriting.compare.facts import ui_of
 from handwriting.tracking import Store
 
@@ -159,3 +159,16 @@ def test_what_a_run_got_wrong_stands_in_the_page(tmp_path: Path) -> None:
     html = report(store).read_text(encoding="utf-8")
     assert [html.index(f"<h2>What {arm} got wrong, seed 0</h2>") for arm in ("rmsprop", "adam")]
     assert "cm1zcHJvcCBjbm4gc2VlZCAw" in html, "the picture of 'rmsprop cnn seed 0', in base 64"
+
+
+def test_a_page_that_is_given_away_leads_to_no_store_and_has_the_same_numbers(
+    filled: Store, page: str, tmp_path: Path
+) -> None:
+    answer = answered(filled, None, None, Asked())
+    fill(tmp_path, filled, answer.loaded, answer.comparison, answer.title, "The last run ended today")
+    given = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "The last run ended today.</p>" in given
+    assert not [value for _, value in Page(given).addresses if re.match(r"\w+:(?!text/csv|image/png)", value)]
+    assert "Each number leads to its run" in page
+    assert "Each number leads to its run" not in given
+    assert Page(given).rows == Page(page).rows

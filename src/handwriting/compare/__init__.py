@@ -6,12 +6,13 @@ Importing it takes pandas and Matplotlib, a second, so a command does so once it
 what writes to the store or asks a server.
 """
 
-from handwriting.compare.asked import Asked
+from handwriting.compare.asked import Asked, folder_of
 from handwriting.compare.comparison import Comparison, against, compare
 from handwriting.compare.figures import curves, differences, draw_figures, time_to_target
+from handwriting.compare.files import fill
 from handwriting.compare.load import LoadedRuns, load_runs
 from handwriting.compare.mistakes import mistakes_of
-from handwriting.compare.reporting import Answer, answered, keep, report
+from handwriting.compare.reporting import Answer, answer_of, answered, keep, report
 from handwriting.compare.tables import tables
 from handwriting.compare.tuned import load_tuned
 from handwriting.compare.wording import method, sentence
@@ -22,11 +23,14 @@ __all__ = [
     "Comparison",
     "LoadedRuns",
     "against",
+    "answer_of",
     "answered",
     "compare",
     "curves",
     "differences",
     "draw_figures",
+    "fill",
+    "folder_of",
     "keep",
     "load_runs",
     "load_tuned",

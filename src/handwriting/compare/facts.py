@@ -77,23 +77,23 @@ def settings_of(comparison: Comparison) -> tuple[pd.DataFrame, pd.DataFrame]:
     return apart, pd.DataFrame({"setting": shared.index, "value": shared.to_numpy()})
 
 
-def seeds_of(store: Store, comparison: Comparison) -> tuple[list[str], dict[int, list[tuple[str, str]]]]:
+def seeds_of(comparison: Comparison, ui: str) -> tuple[list[str], dict[int, list[tuple[str, str]]]]:
     """Return the columns of a table of seeds, and of each seed the metric as text and its run's address.
 
-    Both are empty where an arm has no run with that seed. Of two arms, the last column is their difference,
-    which has no address.
+    Both are empty where an arm has no run with that seed; all addresses are where `ui`, that of MLflow's, is
+    empty. Of two arms, the last column is their difference, which has no address.
     """
-    metric, ui, arms = comparison.metric, ui_of(store), ranked(comparison)
+    metric, arms = comparison.metric, ranked(comparison)
     used = comparison.runs.set_index(["seed", "arm"])[["value", "experiment_id", "run_id"]]
     found = {
-        key: (value, f"{ui}/#/experiments/{quote(experiment)}/runs/{quote(run)}")
+        key: (value, f"{ui}/#/experiments/{quote(experiment)}/runs/{quote(run)}" if ui else "")
         for key, value, experiment, run in used.itertuples(name=None)
     }
     seeds = sorted(comparison.runs["seed"].unique())
     rows = {}
     for seed in seeds:
         own = [found.get((seed, arm), (math.nan, "")) for arm in arms]
-        rows[seed] = [(metric.shown(value) if address else "", address) for value, address in own]
+        rows[seed] = [("" if math.isnan(value) else metric.shown(value), address) for value, address in own]
         if len(arms) == 2:
             rows[seed].append((metric.change(own[1][0] - own[0][0]), ""))
     pair = [f"{arms[1]} \N{MINUS SIGN} {arms[0]}"] if len(arms) == 2 else []

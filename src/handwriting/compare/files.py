@@ -1,12 +1,14 @@
 """The files of a report: the page, figures, and tidy tables of raw numbers, all put in place at once."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pandas as pd
 
 from handwriting.compare.comparison import Comparison
+from handwriting.compare.facts import ui_of
 from handwriting.compare.figures import draw_figures
 from handwriting.compare.load import LoadedRuns
 from handwriting.compare.mistakes import mistakes_of
@@ -27,13 +29,8 @@ def write_files(store: Store, loaded: LoadedRuns, comparison: Comparison, name: 
     with TemporaryDirectory(prefix=".new-", dir=folder.parent) as scratch:
         made = Path(scratch) / "made"
         made.mkdir()
-        drawn = draw_figures(comparison, loaded.epochs)
-        figures = {key: save(figure, made / key) for key, figure in drawn.items()}
-        for title, table in tidy_tables(loaded, comparison).items():
-            table.to_csv(made / f"{title}.csv", index=False)
-        text = page_of(store, comparison, name, figures, mistakes_of(store, comparison), made)
-        (made / PAGE).write_text(text, encoding="utf-8")
-        (made / "verdict.md").write_text(markdown(comparison, limit=100_000) + "\n", encoding="utf-8")
+        now = f"Made {datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+        fill(made, store, loaded, comparison, name, now, ui_of(store))
         with store.creating():  # of two reports at once, one after the other
             if folder.is_dir() and not folder.is_symlink():
                 folder.rename(Path(scratch) / "before")
@@ -41,6 +38,29 @@ def write_files(store: Store, loaded: LoadedRuns, comparison: Comparison, name: 
                 folder.unlink(missing_ok=True)
             made.rename(folder)
     return folder / PAGE
+
+
+def fill(
+    folder: Path, store: Store, loaded: LoadedRuns, comparison: Comparison, name: str, made: str, ui: str = ""
+) -> None:
+    """Write page, figures and tables into a folder.
+
+    Args:
+        folder: that is there; the page leads to other tables in it too.
+        store: where the runs are.
+        loaded: the runs.
+        comparison: what they say.
+        name: the report's.
+        made: when, in words.
+        ui: the address of MLflow's UI on the store, for links to the runs; "" for a page without any.
+    """
+    drawn = draw_figures(comparison, loaded.epochs)
+    figures = {key: save(figure, folder / key) for key, figure in drawn.items()}
+    for title, table in tidy_tables(loaded, comparison).items():
+        table.to_csv(folder / f"{title}.csv", index=False)
+    text = page_of(comparison, name, figures, mistakes_of(store, comparison), folder, made, ui)
+    (folder / PAGE).write_text(text, encoding="utf-8")
+    (folder / "verdict.md").write_text(markdown(comparison, limit=100_000) + "\n", encoding="utf-8")
 
 
 def tidy_tables(loaded: LoadedRuns, comparison: Comparison) -> dict[str, pd.DataFrame]:

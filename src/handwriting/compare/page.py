@@ -2,17 +2,15 @@
 
 import base64
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, select_autoescape
 
 from handwriting.compare.comparison import Comparison
-from handwriting.compare.facts import facts_of, seeds_of, settings_of, ui_of
+from handwriting.compare.facts import LOCAL_UI, facts_of, seeds_of, settings_of
 from handwriting.compare.tables import tables
 from handwriting.compare.wording import method, sentence
-from handwriting.tracking import Store
 from handwriting.tracking.labels import shortest
 
 ROWS_SHOWN, ROWS_OPEN = 200, 50  # of a table; a longer one than the latter is folded, but for the first
@@ -31,22 +29,24 @@ HEADINGS = {
 
 
 def page_of(
-    store: Store,
     comparison: Comparison,
     title: str,
     figures: Mapping[str, str],
     pictures: Mapping[str, bytes],
     folder: Path,
+    made: str,
+    ui: str,
 ) -> str:
     """Return the page: HTML that loads no address outside itself, with every name of a run escaped.
 
     Args:
-        store: where the runs are; decides where the links to them lead.
         comparison: what the runs say.
         title: the report's name.
         figures: SVG by the figure's name, the one that answers the question first.
         pictures: PNG by heading.
         folder: where the tables are, and the other kinds of the figures.
+        made: when, in words.
+        ui: the address of MLflow's UI, to which each seed's number leads; "" for none.
     """
     environment = Environment(
         loader=PackageLoader("handwriting", "compare"),
@@ -58,7 +58,7 @@ def page_of(
     for key, svg in figures.items():
         heading = heading_of(key, comparison)
         drawn[key] = {"heading": heading, "svg": _inline(svg, heading)}
-    columns, seeds = seeds_of(store, comparison)
+    columns, seeds = seeds_of(comparison, ui)
     apart, shared = settings_of(comparison)
     return environment.get_template("page.html").render(
         title=title,
@@ -75,13 +75,13 @@ def page_of(
         metric=comparison.metric.title,
         columns=columns,
         seeds=seeds,
-        ui=ui_of(store),
-        is_server=store.uri.startswith("http"),
+        ui=ui,
+        local_ui=LOCAL_UI,
         pictures={heading: base64.b64encode(png).decode() for heading, png in pictures.items()},
         downloads={name: _address(folder / f"{name}.csv") for name in DOWNLOADS},
         files=sorted(path.name for path in folder.glob("*.csv") if path.stem not in DOWNLOADS),
         method=method(comparison),
-        made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        made=made,
     )
 
 

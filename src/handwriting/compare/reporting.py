@@ -75,7 +75,11 @@ def report(
 
 def answered(store: Store, sweep: str | None, experiment: str | None, asked: Asked) -> Answer:
     """Return what runs say to a question; arguments and errors as those of `report`."""
-    loaded = load_runs(store, sweep, experiment)
+    return answer_of(store, load_runs(store, sweep, experiment), asked)
+
+
+def answer_of(store: Store, loaded: LoadedRuns, asked: Asked) -> Answer:
+    """Return what runs that are loaded say to a question; errors as those of `report`."""
     tuned = load_tuned(store, loaded)
     comparison = compare(
         loaded.runs, loaded.epochs, asked.by, asked.metric, asked.where, asked.targets, asked.more_is_better,
