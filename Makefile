@@ -102,8 +102,8 @@ test: .venv/tests/ready ## run the tests
 	@# One process more than two cores, as some tests wait: for a server, or for TensorFlow.
 	$(RUN) pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-soak: .venv/ready ## kill N sweeps, or for MINUTES, at random moments and compare them with an undisturbed one
-	.venv/bin/python tests/soak.py $(if $(MINUTES),--minutes $(MINUTES),--sweeps $(or $(N),30))
+soak: .venv/ready ## kill N sweeps, or for MINUTES, at random moments and compare them with an undisturbed one (SERVER=yes: N kills beside a server)
+	.venv/bin/python $(if $(SERVER),tests/faults.py --kills $(or $(N),200),tests/soak.py $(if $(MINUTES),--minutes $(MINUTES),--sweeps $(or $(N),30)))
 
 simulate: .venv/ready ## how often the verdict is wrong, and how many seeds it takes, in N simulated sweeps
 	.venv/bin/python tests/simulate.py $(if $(N),--sweeps $(N))

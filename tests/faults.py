@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import psutil
 from mlflow import MlflowClient
@@ -40,6 +40,10 @@ WORDS = (
     "data.validation_size=200", "hydra.launcher.jobs=2",
 )  # fmt: skip
 OFFSET = 3.0  # s from the first epoch in the server to the fault
+WHOM = (
+    "the server", "the server", "make sync", "make sync", "make sync", "what copies", "the sweep", "a worker",
+    "all of it",
+)  # fmt: skip
 TEMPORARY = "kill for 1 s", "kill for 30 s", "kill for 300 s"
 BROKEN = "refuse", "500", "429", "hang"
 
@@ -142,12 +146,16 @@ def happens(fault: str, server: Server, gate: Gate, disk: Disk | None) -> Callab
     return now
 
 
-def victims(process: "subprocess.Popen[str]") -> Mapping[str, list[psutil.Process]]:
-    """Return the processes of a sweep that may be killed, by what they are."""
+def victims(
+    sweep: "subprocess.Popen[bytes]", syncing: "subprocess.Popen[bytes]"
+) -> Mapping[str, list[psutil.Process]]:
+    """Return the processes that may be killed, by what they are."""
+    found: dict[str, list[psutil.Process]] = {}
     with suppress(psutil.NoSuchProcess):
-        own = psutil.Process(process.pid)
+        found["make sync"] = [psutil.Process(syncing.pid)]
+        own = psutil.Process(sweep.pid)
         children = sorted(own.children(recursive=True), key=lambda child: child.create_time())
-        found: dict[str, list[psutil.Process]] = {"the sweep": [own], "all of it": [own, *children]}
+        found |= {"the sweep": [own], "all of it": [own, *children]}
         for child in children:
             with suppress(psutil.NoSuchProcess):
                 line = " ".join(child.cmdline())
@@ -155,8 +163,7 @@ def victims(process: "subprocess.Popen[str]") -> Mapping[str, list[psutil.Proces
                     found["a worker"] = [child]
                 elif "handwriting.sharing.following" in line:
                     found["what copies"] = [child]
-        return found
-    return {}
+    return found
 
 
 def kill(processes: list[psutil.Process]) -> None:
@@ -188,7 +195,7 @@ def false_states(machine: Machine, server: Server) -> list[str]:
 def soak(folder: Path, kills: int, seed: int) -> bool:
     """Kill, go on, and compare; return whether nothing was lost, made twice or said wrongly."""
     chance = random.Random(seed)  # noqa: S311
-    words = (*WORDS, "epochs=12", "data.limit_train=660")
+    words = (*WORDS, "epochs=24", "data.limit_train=660")
     for name in ("server", "alone"):
         (folder / name).mkdir()
     server, alone = Server(folder / "server"), Machine(folder / "alone", "")
@@ -202,60 +209,41 @@ def soak(folder: Path, kills: int, seed: int) -> bool:
         machine = Machine(place, server.address)
         # Of its own: what one of these sweeps has finished is not trained again by the next.
         own = (*words, f"tracking.experiment_name=soak-{done['sweeps']}")
-        left = chance.randint(4, 8)
-        while True:
-            with (
-                machine.training(*own) as process,
-                (place / "screen.log").open("a") as log,
-            ):
-                reading = [
-                    threading.Thread(target=lambda pipe=pipe: log.writelines(pipe), daemon=True)
-                    for pipe in (process.stdout, process.stderr)
-                ]
-                for thread in reading:
-                    thread.start()
-                while left and process.poll() is None:
+        left = min(chance.randint(10, 16), kills - done["kills"])
+        with (place / "screen.log").open("w") as log:
+            while True:
+                sweep = started_in(machine, log, "handwriting.train", *own)
+                syncing = started_in(machine, log, "handwriting.sync", "--watch")
+                while left and sweep.poll() is None:
                     with suppress(subprocess.TimeoutExpired):
-                        process.wait(chance.uniform(0.5, 8))
-                    whom = chance.choice(
-                        ["the server", "the server", "what copies", "what copies", "the sweep", "a worker",
-                         "all of it"]
-                    )  # fmt: skip
+                        sweep.wait(chance.uniform(0.3, 4))
+                    whom = chance.choice(WHOM)
+                    killed = victims(sweep, syncing).get(whom)
+                    if not killed and whom != "the server":
+                        continue
                     if whom == "the server":
                         server.tell(signal.SIGKILL)
-                        done["false states"] += len(false_states(machine, server))
+                    kill(killed or [])
+                    done["false states"] += len(false_states(machine, server))
+                    if whom == "the server":
                         time.sleep(chance.uniform(0, 2))
                         server.start()
-                    elif not (processes := victims(process).get(whom)):
-                        continue
-                    else:
-                        kill(processes)
-                        done["false states"] += len(false_states(machine, server))
+                    if syncing.poll() is not None:
+                        syncing = started_in(machine, log, "handwriting.sync", "--watch")
                     done[whom] += 1
                     done["kills"] += 1
                     left -= 1
-                process.wait()
-                for thread in reading:
-                    thread.join()
-            if process.returncode == 0 and by_name(machine).keys() == expected.keys():
-                break
-        if chance.random() < 0.5:  # what is left is copied by somebody who is killed, too
-            syncing = subprocess.Popen(
-                [sys.executable, "-m", "handwriting.sync"], cwd=place, env=machine.environment,
-                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            )  # fmt: skip
-            with suppress(subprocess.TimeoutExpired):
-                syncing.wait(chance.uniform(2, 6))
-            syncing.kill()
-            syncing.wait()
-            done["kills"] += 1
-            done["sync"] += 1
+                sweep.wait()
+                kill([psutil.Process(syncing.pid)])
+                syncing.wait()
+                if sweep.returncode == 0:
+                    break
         said = machine.sync("--check").splitlines()[-1]
         found = by_name(machine)
         done["sweeps"] += 1
         done["runs"] += len(found)
         done["points"] += sum(len(series) for one in found.values() for series in one["points"].values())
-        done["differences"] += sum(found[name] != expected[name] for name in expected)
+        done["differences"] += sum(found.get(name) != expected[name] for name in expected)
         done["differences of copies"] += int(said.rpartition(" ")[2])
         origins = [copy.data.tags[names.ORIGIN].partition("/")[2] for copy in copies(server)]
         mine = [run.info.run_id for run in machine.runs()]
@@ -266,6 +254,13 @@ def soak(folder: Path, kills: int, seed: int) -> bool:
     server.tell(signal.SIGKILL)
     wrong = ("differences", "differences of copies", "twins", "not copied", "false states")
     return not any(done[what] for what in wrong)
+
+
+def started_in(machine: Machine, log: TextIO, module: str, *words: str) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [sys.executable, "-m", module, *words],
+        cwd=machine.folder, env=machine.environment, stdout=log, stderr=log,
+    )  # fmt: skip
 
 
 def main() -> None:

@@ -138,8 +138,12 @@ class Machine:
         return out + error
 
     def sync(self, *words: str) -> str:
+        return self.do("sync", *words)
+
+    def do(self, command: str, *words: str) -> str:
+        """Run one of the commands to its end; return what it printed."""
         done = subprocess.run(
-            [sys.executable, "-m", "handwriting.sync", *words],
+            [sys.executable, "-m", f"handwriting.{command}", *words],
             cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr

@@ -161,6 +161,7 @@ def test_a_value_at_the_edge_of_its_range_is_accepted(key: str, value: object) -
         ("+data.limit=1", r"^data\.limit: there is no such key\. Did you mean 'data\.limit_t"),
         ("+tracking.url=x", r"^tracking\.url: there is no such key\. Did you mean 'tracking\.uri'\?"),
         ("tracking.experiment_name=' '", r"^tracking\.experiment_name must not be empty"),
+        ("tracking.mode=both", r"^tracking\.mode must be local_first or direct\. Received: both$"),
         ("epochs=???", r"^epochs has no value\. Give one: epochs=VALUE$"),
         ("optimizer._target_=null", r"^optimizer\._target_ must name a function or class"),
         ("+schedule.peak=9", r"^schedule\.peak follows from the data and the training\. Leave it out"),

@@ -3,7 +3,6 @@
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +14,7 @@ from mlflow import MlflowClient
 from handwriting.tracking import names
 from servers import TINY, Gate, Machine, Server, wait_for
 
-LONG = (*TINY, "epochs=99", "threads=1")  # some ten seconds
+LONG = (*TINY, "epochs=200", "threads=1")  # some ten seconds
 SWEEP = ("-m", "optimizer=rmsprop,adam", "hydra.launcher.jobs=2", *TINY, "epochs=2")
 
 
@@ -59,23 +58,25 @@ def copies(server: Server, machine: Machine) -> dict[str, int]:
 
 def test_a_run_is_there_while_it_goes_and_finished_when_it_is(machine: Machine, server: Server) -> None:
     with machine.training(*LONG) as process:
-        wait_for(lambda: 0 < copies(server, machine).get("RUNNING", 0) < 99)
+        wait_for(lambda: 0 < copies(server, machine).get("RUNNING", 0) < 200)
         (follower,) = followers(process)
         assert machine.address not in " ".join(follower.cmdline()), "it may have a password"
         process.wait(timeout=120)
     assert process.returncode == 0
-    assert copies(server, machine) == {"FINISHED": 99}
+    assert copies(server, machine) == {"FINISHED": 200}
     assert "runs compared: 1, differences: 0" in machine.sync("--check")
 
 
-@pytest.mark.parametrize("mode", ["refuse", "500", "429", "hang"])
-def test_training_takes_no_notice_of_a_broken_server(machine: Machine, gate: Gate, mode: str) -> None:
-    with machine.training(*LONG, f"seed={len(mode)}") as process:
+def test_training_takes_no_notice_of_a_broken_server(machine: Machine, gate: Gate) -> None:
+    with machine.training(*LONG, "seed=1") as process:
         wait_for(machine.runs)
-        gate.mode = mode
+        for mode in ("500", "429", "refuse", "hang"):
+            gate.mode = mode
+            time.sleep(3)
         _, said = process.communicate(timeout=120)
     assert process.returncode == 0, said
     assert "Traceback" not in said
+    assert said.count("Training goes on; what is not copied now is copied later") == 1
     last = said.splitlines()[-1]
     assert "Of 1 runs, all of which are stored here, 1 are not there as they are here: rmsprop mlp" in last
     assert last.endswith("make sync copies them")
@@ -93,7 +94,7 @@ def test_a_server_that_comes_back_gets_what_it_has_missed(machine: Machine, serv
         _, said = process.communicate(timeout=120)
     assert process.returncode == 0, said
     machine.sync()
-    assert copies(server, machine) == {"FINISHED": 99}
+    assert copies(server, machine) == {"FINISHED": 200}
     assert "runs compared: 1, differences: 0" in machine.sync("--check")
 
 
@@ -101,12 +102,14 @@ def test_what_copies_ends_with_what_trains(machine: Machine, server: Server) -> 
     with machine.training(*LONG, "seed=10") as process:
         wait_for(lambda: copies(server, machine).get("RUNNING"))
         (follower,) = followers(process)
+        assert machine.do("orphans") == "", "neither the run nor its copy"
         process.kill()
         process.wait()
         follower.wait(timeout=5)
+    assert machine.do("orphans").count("is KILLED") == 1
     assert set(copies(server, machine)) == {"RUNNING"}, "true, or late"
     machine.train(*LONG, "seed=10")
-    assert copies(server, machine) == {"FINISHED": 99}
+    assert copies(server, machine) == {"FINISHED": 200}
     assert "runs compared: 1, differences: 0" in machine.sync("--check")
 
 
@@ -125,11 +128,7 @@ def test_what_another_machine_has_finished_is_not_trained_again(
     said = other.train("-m", "optimizer=rmsprop", "seed=0,1", *SWEEP[2:])
     assert said.count("is finished already") == 2
     (sweep,) = re.findall(r"^sweep (\S+):", said, re.MULTILINE)
-    report = subprocess.run(
-        [sys.executable, "-m", "handwriting.report", "--sweep", sweep],
-        cwd=other.folder, env=other.environment, capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
-    assert re.search(r"all runs +2 ", report)
+    assert re.search(r"all runs +2 ", other.do("report", "--sweep", sweep))
     # And the first machine's next look takes nothing away.
     for each in (machine, other):
         assert "differences: 0" in each.sync("--check")

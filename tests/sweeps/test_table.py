@@ -1,5 +1,7 @@
 """The table of a sweep's jobs."""
 
+import contextlib
+
 import pandas as pd
 
 from conftest import Opened
@@ -21,6 +23,19 @@ def test_a_run_of_two_sweeps_is_found_in_both(tracking: TrackingConfig, opened: 
 def test_the_table_shows_jobs_that_never_reached_the_store() -> None:
     table = table_of_jobs({"f0": ("adam", 0), "f1": ("adam", 1)}, [], set())
     assert table.to_dict("list") == {"arm": ["adam"] * 2, "seed": [0, 1], "status": ["NOT RUN"] * 2}
+
+
+def test_a_job_that_was_begun_here_and_finished_elsewhere_is_finished(
+    tracking: TrackingConfig, opened: Opened
+) -> None:
+    tags = {names.SWEEP: "sweep-0c", names.FINGERPRINT: "f0"}
+    with tracked_run(*opened, "elsewhere", tags | {names.ORIGIN: "store/run"}):
+        pass
+    with contextlib.suppress(SystemExit), tracked_run(*opened, "here", tags) as here:
+        raise SystemExit
+    runs = runs_of_sweep(opened[1], "sweep-0c")
+    for live, status in (set[str](), "FINISHED"), ({here.id}, "KILLED"):
+        assert table_of_jobs({"f0": ("adam", 0)}, runs, live)["status"].tolist() == [status]
 
 
 def made(statuses: list[str]) -> pd.DataFrame:

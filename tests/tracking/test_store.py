@@ -9,13 +9,14 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+import mlflow
 import numpy as np
 import pytest
 
 from conftest import Opened, runs_in
 from handwriting.config import TrackingConfig
 from handwriting.errors import UserError
-from handwriting.tracking import Store
+from handwriting.tracking import Store, default_uri, local_uri, stores_of
 from handwriting.tracking.run import tracked_run
 
 
@@ -25,6 +26,30 @@ def test_a_new_store_lets_readers_and_a_writer_work_side_by_side(tmp_path: Path)
         assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         places = database.execute("SELECT artifact_location FROM experiments WHERE name = 'first'").fetchall()
     assert places == [(f"file://{tmp_path}/new/artifacts",)]
+
+
+@pytest.mark.parametrize("named", ["http://tracking.lab:5000", None])
+def test_the_store_that_the_user_named_stays_named_beside_one_that_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str | None
+) -> None:
+    if named:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", named)
+    else:
+        monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    own = Store(f"sqlite:///{tmp_path}/mlflow.db")
+    own.client.search_experiments()
+    assert (mlflow.get_tracking_uri(), default_uri()) == (own.uri, named or local_uri())
+
+
+def test_with_a_shared_store_runs_are_written_here_unless_it_is_asked_for() -> None:
+    for uri in ("http://tracking.lab:5000", "mysql+pymysql://lab/runs"):
+        own, shared = stores_of(TrackingConfig(uri, "signs"))
+        assert shared is not None
+        assert (own.uri, shared.uri) == (local_uri(), uri)
+        straight, none = stores_of(TrackingConfig(uri, "signs", "direct"))
+        assert (straight.uri, none) == (uri, None)
+    file, none = stores_of(TrackingConfig("sqlite:////lab/mlflow.db", "signs"))
+    assert (file.uri, none) == ("sqlite:////lab/mlflow.db", None)
 
 
 def test_an_experiment_that_another_machine_makes_meanwhile_is_used(

@@ -189,7 +189,7 @@ def _from_server(store: Store, sweep: str | None, experiment: str | None) -> Loa
     from handwriting.tracking.histories import points_of
 
     client = store.client
-    mlflow.set_tracking_uri(store.uri)  # another store's client may have been made since
+    store.become_current()  # another store's client may have been made since
     titles = {found.experiment_id: found.name for found in client.search_experiments()}
     runs = mlflow.search_runs(list(titles))
     runs = runs.assign(experiment=runs["experiment_id"].map(titles), sweep=runs.get(f"tags.{names.SWEEP}"))

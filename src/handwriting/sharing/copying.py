@@ -61,7 +61,7 @@ class Copier:
             MlflowException: a store does not answer, or the target does not take something.
         """
         # Before: what changes meanwhile is copied the next time.
-        state = states(self.source, [run_id])[run_id] if self.source.database else ""
+        state = states(self.source, [run_id]).get(run_id) if self.source.database else None
         run = self._from.get_run(run_id)
         copy = self._copy_of(run)
         to = copy.info.run_id

@@ -74,6 +74,8 @@ class Exchange:
                     try:
                         self.out.copy(run_id)
                         self._there[f"{self.out.source_id}/{run_id}"] = state
+                    except FileNotFoundError:  # its files change at this moment
+                        continue
                     except MlflowException as error:
                         if error.error_code not in REFUSED:
                             raise

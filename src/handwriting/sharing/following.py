@@ -72,7 +72,7 @@ class Follower:
         self.copied: dict[str, str] = {}  # states by run
         self.refused: dict[str, str] = {}  # reasons by run
         self.away = ""  # why the shared store gives no answer
-        self.ready = False
+        self.ready = self.ended = False
         self._told: queue.SimpleQueue[str] = queue.SimpleQueue()
         own.folder.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as errors:
@@ -101,6 +101,7 @@ class Follower:
         """Let the process copy what is left, as long as it gets on; say what is not copied."""
         self._tell({"end": True})
         whole = not self.away and self._wait_for("whole")
+        self.ended = True
         assert self.process.stdin is not None
         with suppress(OSError):  # it is gone already
             self.process.stdin.close()
@@ -126,10 +127,13 @@ class Follower:
         names = [client.get_run(run_id).info.run_name or run_id for run_id in left[:5]]
         more = f" and {len(left) - 5} more" if len(left) > 5 else ""
         reason = self.away or next(iter(self.refused.values()), "it was not done in time")
+        address = redact(self.shared.uri)
+        is_default = os.environ.get("MLFLOW_TRACKING_URI") == self.shared.uri
         log.warning(
             "%s: %s. Of %d runs, all of which are stored here, %d are not there as they are here: %s%s. "
-            "make sync copies them",
-            redact(self.shared.uri), reason, len(now), len(left), ", ".join(names), more,
+            "%s copies them",
+            address, reason, len(now), len(left), ", ".join(names), more,
+            "make sync" if is_default else f"python -m handwriting.sync --to {address}",
         )  # fmt: skip
 
     def _tell(self, message: dict[str, object]) -> None:
@@ -170,6 +174,8 @@ class Follower:
                 self.away = ""
                 log.info("%s answers again", redact(self.shared.uri))
             self._told.put(kind)
+        if not self.ended:
+            self.away = f"what copies has ended by itself, for the reason in {self.log}"
         self._told.put("gone")
 
 
@@ -214,18 +220,19 @@ class Following:
         pause = 0.0
         while True:
             self._take(pause)
-            started = time.monotonic()
+            pause, whole = PAUSE, False
             try:
                 with self.exchange.shared.errors():
-                    whole = self._pass()
+                    self._pass()
+                    started = time.monotonic()
+                    whole = not self.exchange.left(self.wanted)
+                    pause = max(PAUSE, SHARE * (time.monotonic() - started))
                 _say("back")
             except UserError as error:
-                whole = False
                 _say("away", reason=str(error).partition(". ")[0].removeprefix(f"{self.address}: "))
             if self.ending and whole:
                 _say("whole")
                 return
-            pause = max(PAUSE, SHARE * (time.monotonic() - started))
 
     @property
     def address(self) -> str:
@@ -247,8 +254,8 @@ class Following:
         except queue.Empty:
             pass
 
-    def _pass(self) -> bool:
-        """Bring what others have finished, and copy what is here; return whether nothing is left."""
+    def _pass(self) -> None:
+        """Bring what others have finished, and copy what is here."""
         for wanted in self.wanted:
             if self.ending:
                 break
@@ -259,14 +266,11 @@ class Following:
             if wanted in self.new:
                 self.new.remove(wanted)
                 _say("fetched")
-        if not self.wanted:
-            return True
         for run, problem in self.exchange.bring(self.wanted):
             self._say_copied()
             if problem:
                 _say("refused", run=run.info.run_id, reason=f"{run.info.run_name} {problem}")
         self._say_copied()
-        return not self.exchange.left(self.wanted)
 
     def _say_copied(self) -> None:
         for run_id, state in self.exchange.copied().items():

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
+URI_VARIABLE = "MLFLOW_TRACKING_URI"
 SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql")
 
 
@@ -38,7 +39,7 @@ def default_uri() -> str:
             f"this folder is a checkout, and the code that runs is that of another one, {ROOT}. "
             "make setup builds this one's own .venv"
         )
-    return os.environ.get("MLFLOW_TRACKING_URI") or local_uri()
+    return os.environ.get(URI_VARIABLE) or local_uri()
 
 
 def local_uri() -> str:
@@ -150,8 +151,20 @@ class Store:
             with self.creating():
                 if not self.database.exists():
                     database.create(self.database)
-        mlflow.set_tracking_uri(self.uri)
+        self.become_current()
         return mlflow.MlflowClient(self.uri)
+
+    def become_current(self) -> None:
+        """Let MLflow's own functions use this store.
+
+        The environment stays as it is: MLflow would put this store in place of the one that the user named.
+        """
+        import mlflow
+
+        named = {key: os.environ[key] for key in (URI_VARIABLE,) if key in os.environ}
+        mlflow.set_tracking_uri(self.uri)
+        os.environ.pop(URI_VARIABLE, None)
+        os.environ.update(named)
 
     def open_experiment(self, name: str) -> str:
         """Return an experiment's id; make the store and the experiment where they are missing.
