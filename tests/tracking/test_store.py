@@ -42,7 +42,7 @@ def test_the_store_that_the_user_named_stays_named_beside_one_that_is_used(
 
 
 def test_with_a_shared_store_runs_are_written_here_unless_it_is_asked_for() -> None:
-    for uri in ("http://tracking.lab:5000", "mysql+pymysql://lab/runs"):
+    for uri in ("http://tracking.lab:5000", "mysql://lab/runs"):
         own, shared = stores_of(TrackingConfig(uri, "signs"))
         assert shared is not None
         assert (own.uri, shared.uri) == (local_uri(), uri)
