@@ -187,12 +187,8 @@ def main() -> None:
     threading.Thread(target=_hear, args=(heard,), daemon=True).start()
     stores = heard.get()
     own, shared = Store(stores["own"]), Store(stores["shared"])
-    with own.errors():
-        from handwriting.sharing.exchange import Exchange
-
-        exchange = Exchange(own, shared)
     _say("ready")
-    Following(exchange, heard).run()
+    Following(own, shared, heard).run()
 
 
 def _hear(heard: "queue.SimpleQueue[dict]") -> None:
@@ -208,8 +204,9 @@ def _say(kind: str, **more: str) -> None:
 class Following:
     """What the process knows: the runs that are wanted, and what it has said of them."""
 
-    def __init__(self, exchange: "Exchange", heard: "queue.SimpleQueue[dict]"):
-        self.exchange, self.heard = exchange, heard
+    def __init__(self, own: Store, shared: Store, heard: "queue.SimpleQueue[dict]"):
+        self.own, self.shared, self.heard = own, shared, heard
+        self._exchange: Exchange | None = None
         self.wanted: list[Wanted] = []
         self.new: list[Wanted] = []  # of which the shared store was not asked yet
         self.ending = False
@@ -222,22 +219,27 @@ class Following:
             self._take(pause)
             pause, whole = PAUSE, False
             try:
-                with self.exchange.shared.errors():
+                with self.shared.errors():
                     self._pass()
                     started = time.monotonic()
                     whole = not self.exchange.left(self.wanted)
                     pause = max(PAUSE, SHARE * (time.monotonic() - started))
                 _say("back")
             except UserError as error:
-                _say("away", reason=str(error).partition(". ")[0].removeprefix(f"{self.address}: "))
+                address = redact(self.shared.uri)
+                _say("away", reason=str(error).partition(". ")[0].removeprefix(f"{address}: "))
             if self.ending and whole:
                 _say("whole")
                 return
 
     @property
-    def address(self) -> str:
-        """The shared store's, as errors say it."""
-        return redact(self.exchange.shared.uri)
+    def exchange(self) -> "Exchange":
+        """Made once the shared store answers."""
+        if self._exchange is None:
+            from handwriting.sharing.exchange import Exchange
+
+            self._exchange = Exchange(self.own, self.shared)
+        return self._exchange
 
     def _take(self, pause: float) -> None:
         """Wait for a message as long as that, and take all that there are."""
