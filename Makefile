@@ -19,11 +19,11 @@ $(if $(filter until_clear,$(SEEDS)),,$(call number,SEEDS,sweep notebook-protocol
 $(call number,JOBS,sweep quick tuned notebook-protocol)
 $(call number,N,soak simulate)
 $(call number,MINUTES,soak)
-$(call number,PORT,ui demo)
+$(call number,PORT,ui demo server)
 # $(call quietly,COMMAND): show what it says only where it fails.
 quietly = @said=$$($(1) 2>&1) || { echo "$$said" >&2; exit 1; }
 
-.PHONY: help setup sweep quick tuned notebook-protocol report promote predict demo export analysis lab extras ui sync orphans test soak simulate bench lint lock clean
+.PHONY: help setup sweep quick tuned notebook-protocol report promote predict demo export analysis lab extras ui server sync orphans test soak simulate bench lint lock clean
 
 help: ## say what there is
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 26
@@ -92,6 +92,12 @@ extras: .venv/extras ## what a store on PostgreSQL or in S3 takes
 
 ui: .venv/ready ## open the store in MLflow's UI (PORT=n)
 	$(RUN) handwriting.ui $(if $(PORT),--port $(PORT))
+
+# HOST of the command line only: of some shells' environment it is this machine's name.
+server: .venv/extras ## a store for a team (PORT=n, HOST=address, NAMES="name ...", DATABASE=uri, ARTIFACTS=place, AUTH=yes)
+	$(RUN) handwriting.server $(strip $(if $(PORT),--port $(PORT)) \
+		$(if $(filter command,$(origin HOST)),--host $(HOST)) $(if $(NAMES),--names $(NAMES)) \
+		$(if $(DATABASE),--database '$(DATABASE)') $(if $(ARTIFACTS),--artifacts '$(ARTIFACTS)') $(if $(AUTH),--auth))
 
 sync: .venv/ready ## copy this machine's runs to the store that MLFLOW_TRACKING_URI names; what is there stays
 	$(RUN) handwriting.sync
