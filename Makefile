@@ -19,11 +19,11 @@ $(if $(filter until_clear,$(SEEDS)),,$(call number,SEEDS,sweep notebook-protocol
 $(call number,JOBS,sweep quick tuned notebook-protocol)
 $(call number,N,soak simulate)
 $(call number,MINUTES,soak)
-$(call number,PORT,ui demo)
+$(call number,PORT,ui demo server)
 # $(call quietly,COMMAND): show what it says only where it fails.
 quietly = @said=$$($(1) 2>&1) || { echo "$$said" >&2; exit 1; }
 
-.PHONY: help setup sweep quick tuned notebook-protocol report promote predict demo export analysis lab ui sync orphans test soak simulate bench lint lock clean
+.PHONY: help setup sweep quick tuned notebook-protocol report promote predict demo export analysis lab extras ui server sync orphans test soak simulate bench lint lock clean
 
 help: ## say what there is
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 26
@@ -83,8 +83,20 @@ lab: .venv/ready ## open your own copy of the analysis notebook, mlruns/lab.ipyn
 	@test -e mlruns/lab.ipynb || cp notebooks/analysis.ipynb mlruns/lab.ipynb
 	$(RUN) jupyterlab --ServerApp.ip=127.0.0.1 mlruns/lab.ipynb
 
+.venv/extras: requirements-server.lock .venv/ready
+	$(call quietly,VIRTUAL_ENV=.venv .venv/bin/uv pip install --quiet --require-hashes --compile-bytecode -r requirements-server.lock)
+	@touch $@
+
+extras: .venv/extras ## what a store on PostgreSQL or in S3 takes
+
 ui: .venv/ready ## open the store in MLflow's UI (PORT=n)
 	$(RUN) handwriting.ui $(if $(PORT),--port $(PORT))
+
+# HOST of the command line only: of some shells' environment it is this machine's name.
+server: .venv/extras ## a store for a team (PORT=n, HOST=address, NAMES="name ...", DATABASE=uri, ARTIFACTS=place, AUTH=yes)
+	$(RUN) handwriting.server $(strip $(if $(PORT),--port $(PORT)) \
+		$(if $(filter command,$(origin HOST)),--host $(HOST)) $(if $(NAMES),--names $(NAMES)) \
+		$(if $(DATABASE),--database '$(DATABASE)') $(if $(ARTIFACTS),--artifacts '$(ARTIFACTS)') $(if $(AUTH),--auth))
 
 sync: .venv/ready ## copy this machine's runs to the store that MLFLOW_TRACKING_URI names; what is there stays
 	$(RUN) handwriting.sync
@@ -98,7 +110,7 @@ orphans: .venv/ready ## mark runs as KILLED whose process is gone
 	$(call quietly,VIRTUAL_ENV=.venv .venv/bin/uv pip install --quiet --require-hashes --target .venv/tests -r tests/requirements.lock)
 	@touch $@
 
-test: .venv/tests/ready ## run the tests
+test: .venv/tests/ready .venv/extras ## run the tests
 	@# One process more than two cores, as some tests wait: for a server, or for TensorFlow.
 	$(RUN) pytest -n 3 --dist loadfile --no-loadscope-reorder
 
@@ -117,11 +129,16 @@ lint: .venv/ready ## check style, types and the direction of imports
 	$(RUN) mypy
 	.venv/bin/python -c 'from importlinter.cli import lint_imports_command as lint; lint()' --no-logo
 
-lock: .venv/ready ## renew requirements.lock from pyproject.toml
-	.venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra dev \
-		--generate-hashes --no-emit-index-url --output-file requirements.lock pyproject.toml
-	.venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --constraint requirements.lock \
-		--generate-hashes --no-emit-index-url --output-file tests/requirements.lock tests/requirements.in
+COMPILE = .venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url
+# What the extra alone adds: with the whole project it would be requirements.lock once more.
+EXTRA = import tomllib; [print(line) for line in tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["server"]]
+
+lock: .venv/ready ## renew the three lock files
+	$(COMPILE) --extra dev --output-file requirements.lock pyproject.toml
+	@set -o pipefail; .venv/bin/python -c '$(EXTRA)' | \
+		$(COMPILE) --constraint requirements.lock --output-file requirements-server.lock -
+	$(COMPILE) --constraint requirements.lock --constraint requirements-server.lock \
+		--output-file tests/requirements.lock tests/requirements.in
 
 clean: ## remove .venv and caches; mlruns/ stays
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache

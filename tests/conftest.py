@@ -31,7 +31,7 @@ CHOICES = {
 LONGEST = (
     "test_server.py", "test_sync.py", "test_resume.py", "test_cli.py", "test_run.py", "test_page.py",
     "test_full_disk.py", "test_building.py", "test_terminal.py", "test_ui.py", "test_bench.py",
-    "test_moved_store.py", "test_bundle.py",
+    "test_moved_store.py", "test_bundle.py", "test_server_command.py", "test_sql.py", "test_following.py",
 )  # fmt: skip
 Opened = tuple[Store, str]
 

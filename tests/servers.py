@@ -27,9 +27,7 @@ class Server:
     """`mlflow server` on a store of its own."""
 
     def __init__(self, folder: Path):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.folder, self.address = folder, f"http://127.0.0.1:{self.port}"
         self.start()
 
@@ -156,6 +154,29 @@ class Machine:
 def runs_in(uri: str) -> list[Run]:
     client = MlflowClient(uri)
     return list(client.search_runs([found.experiment_id for found in client.search_experiments()]))
+
+
+def free_port() -> int:
+    """Return a port that no other server takes: each of ours that is told none takes the first from 5000."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def descendants(pid: int) -> list[int]:
+    children = [
+        int(child)
+        for task in Path(f"/proc/{pid}/task").glob("*/children")
+        for child in task.read_text().split()
+    ]
+    return [*children, *(below for child in children for below in descendants(child))]
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def wait_for(look: Callable[[], object], seconds: float = 90) -> None:

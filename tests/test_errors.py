@@ -72,6 +72,7 @@ def said_of(*overrides: str) -> str:
         ("seed=0,", "several values stand without spaces between them: -m seed=ONE,OTHER"),
         ("seed=range(3", "a bracket is not closed. In a shell the whole word stands in '...'"),
         ("data.path=~/x.npz", "not in Hydra's grammar: write your home out: data.path=$HOME/x.npz"),
+        ("tracking.uri=http://me:geheim@a/b;c", "not .* quoted twice: 'tracking.uri=\"http://***@a/b;c\"'"),
         ("data.path=a;b", "not in Hydra's grammar: special signs are quoted twice: 'data.path=\"a;b\"'"),
         (
             "arms={a: epochs=1}",

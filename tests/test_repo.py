@@ -127,11 +127,15 @@ def test_a_number_that_a_goal_does_not_take_is_let_alone() -> None:
     assert subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode == 0
 
 
-def test_the_lock_file_has_hashes_and_no_address() -> None:
-    lines = [line for line in (ROOT / "requirements.lock").read_text().splitlines() if "#" not in line]
+@pytest.mark.parametrize(
+    ("file", "least"),
+    [("requirements.lock", 50), ("requirements-server.lock", 8), ("tests/requirements.lock", 8)],
+)
+def test_a_lock_file_has_hashes_and_no_address(file: str, least: int) -> None:
+    lines = [line for line in (ROOT / file).read_text().splitlines() if "#" not in line]
     assert not [line for line in lines if re.search(r"https?:|index-url|find-links|@", line)]
     pinned = [number for number, line in enumerate(lines) if not line.startswith(" ") and line]
-    assert len(pinned) > 50
+    assert len(pinned) > least
     for number in pinned:
         assert re.match(r"[\w.-]+(\[[\w,-]+\])?==\S+ .*\\$", lines[number]), lines[number]
         assert lines[number + 1].startswith("    --hash=sha256:"), lines[number]
@@ -144,6 +148,17 @@ def test_a_room_says_what_it_is_for_and_has_its_tests(room: Path) -> None:
     for module in room.glob("*.py"):
         assert ast.get_docstring(ast.parse(module.read_text())), module
         assert module.stem not in ("utils", "helpers", "common", "misc"), "a name says what is in it"
+
+
+def test_what_only_a_shared_store_takes_is_in_its_own_lock_with_the_versions_of_all() -> None:
+    def pinned(file: str) -> dict[str, str]:
+        return dict(re.findall(r"^([\w.-]+)==(\S+)", (ROOT / file).read_text(), re.MULTILINE))
+
+    everybody, shared = pinned("requirements.lock"), pinned("requirements-server.lock")
+    assert {"psycopg", "psycopg-binary", "boto3", "flask-wtf"} <= shared.keys() - everybody.keys()
+    assert {
+        name: version for name, version in shared.items() if everybody.get(name, version) != version
+    } == {}
 
 
 def test_git_keeps_the_stores_folder_and_ignores_what_is_in_it() -> None:

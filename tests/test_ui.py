@@ -18,6 +18,8 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 
+from servers import alive, descendants, free_port
+
 START = [sys.executable, "-m", "handwriting.ui"]
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 CURVES = ("accuracy", "loss", "val_accuracy", "val_loss")
@@ -91,13 +93,6 @@ class Server:
         self.process.wait()
 
 
-def free_port() -> str:
-    """Return a port that no other server takes: each that is told none takes the first from 5000."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
-
-
 def until(found: Callable[[], Any], seconds: float = 60) -> Any:
     """Return what `found` returns as soon as that is something."""
     end = time.monotonic() + seconds
@@ -107,26 +102,10 @@ def until(found: Callable[[], Any], seconds: float = 60) -> Any:
     return result
 
 
-def descendants(pid: int) -> list[int]:
-    children = [
-        int(child)
-        for task in Path(f"/proc/{pid}/task").glob("*/children")
-        for child in task.read_text().split()
-    ]
-    return [*children, *(below for child in children for below in descendants(child))]
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
 @pytest.fixture(scope="module")
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("empty")
-    server = Server(f"sqlite:///{folder}/store/mlflow.db", folder, "--port", free_port())
+    server = Server(f"sqlite:///{folder}/store/mlflow.db", folder, "--port", str(free_port()))
     try:
         yield server
     finally:

@@ -5,9 +5,9 @@ import sys
 
 from handwriting import terminal
 from handwriting.errors import UserError
+from handwriting.hosting import HOST, free_port
 from handwriting.options import ALIASED, model_parser
 from handwriting.tracking import Store, default_uri
-from handwriting.ui import HOST, free_port
 
 
 def main() -> None:

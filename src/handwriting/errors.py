@@ -34,7 +34,7 @@ def nearest(name: str, choices: Iterable[str]) -> str:
 
 
 def explain(error: BaseException, known_keys: Callable[[], Mapping[str, str]] = dict) -> str | None:
-    """Return the one line that says what a user did wrong, or None for an error that is ours.
+    """Return the one line that says what a user did wrong, without passwords; None for an error that is ours.
 
     Hydra and OmegaConf spread such a message over several lines and leave out what would be right.
 
@@ -42,6 +42,11 @@ def explain(error: BaseException, known_keys: Callable[[], Mapping[str, str]] = 
         error: whatever ended the command.
         known_keys: returns all keys; with each that is not there now, the GROUP=MEMBER that has it.
     """
+    line = _explained(error, known_keys)
+    return None if line is None else redact(line)
+
+
+def _explained(error: BaseException, known_keys: Callable[[], Mapping[str, str]]) -> str | None:
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, MissingConfigException) and error.options is not None:

@@ -43,6 +43,8 @@ def survive() -> None:
     # Tracebacks of what is said in one line: that a log file's disk is full, and what MLflow raises anyway.
     logging.raiseExceptions = False
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    # Of a point that is there already, as a model's that the run has; MLflow then leaves it out.
+    logging.getLogger("psycopg").setLevel(logging.ERROR)
     sys.unraisablehook = send_again
 
 

@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from handwriting import terminal
 from handwriting.config import GROUPS, OPEN_GROUPS, ROOT, check_config, compose, flatten, start_config
 from handwriting.data import Dataset, load_dataset
-from handwriting.errors import UserError, explain
+from handwriting.errors import UserError, explain, redact
 from handwriting.keys import meant
 from handwriting.kinds import check_kinds
 from handwriting.precision import check_precision
@@ -117,7 +117,7 @@ def print_result(store: Store, run_id: str, experiment: str) -> None:
         f"\ntest accuracy {test:.2f} %, validation {validation:.2f} %  ({stored.info.run_name})\n"
         f"run {run_id} in experiment {experiment}: make ui\n"
         "to compare two values of any key, with six seeds each: "
-        f"python -m handwriting.train -m {shlex.join([*asked, 'KEY=A,B', 'seed=range(6)'])}"
+        f"python -m handwriting.train -m {redact(shlex.join([*asked, 'KEY=A,B', 'seed=range(6)']))}"
     )
 
 

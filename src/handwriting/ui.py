@@ -1,31 +1,23 @@
 """`make ui`: MLflow's own UI on the store, for this machine only, opened at the latest comparison."""
 
 import argparse
-import http.client
 import json
-import os
-import signal
-import socket
-import subprocess
 import sys
-import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from handwriting import terminal
 from handwriting.errors import UserError, redact
+from handwriting.hosting import FIRST_PORT, HOST, PROXIED, end_when_told, free_port, serve
 from handwriting.tracking import Store, default_uri, names
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-HOST = "127.0.0.1"
-FIRST_PORT = 5000
-HEADER = "started-by"
-
 
 def main() -> None:
-    """Start MLflow's server and print the address of the latest comparison."""
+    """Print the address of the latest comparison, and serve it where the store is no server."""
     terminal.survive()
     parser = argparse.ArgumentParser(prog="python -m handwriting.ui", description=__doc__)
     parser.add_argument("--port", type=int, help=f"default: the first free one from {FIRST_PORT}")
@@ -33,41 +25,34 @@ def main() -> None:
         "--uri", help="of the store; default: MLFLOW_TRACKING_URI, else the one under mlruns/"
     )
     arguments = parser.parse_args()
-    # However this process is told to end, its server ends too. A shell's `&` would have SIGINT ignored;
-    # what `nohup` asks for is kept.
-    for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if ending != signal.SIGHUP or signal.getsignal(ending) != signal.SIG_IGN:
-            signal.signal(ending, signal.default_int_handler)
+    end_when_told()
     try:
-        port = free_port(arguments.port)
         store = Store(arguments.uri or default_uri())
+        if store.uri.startswith("http"):  # it has a UI
+            print(f"{said(page := latest_comparison(store))}.\n{redact(store.uri).rstrip('/')}{page}")
+            return
+        port = free_port(arguments.port)
         store.check()
         # Before the server starts: two processes that set up one empty database get in each other's way.
         page = latest_comparison(store)
-        serve(store, port, page)
+
+        def say() -> None:
+            print(f"\n{said(page)}. Ctrl-C ends the server.\nhttp://{HOST}:{port}{page}", flush=True)
+
+        # For experiments that are made in the UI. MLflow's default is the current directory.
+        root = PROXIED
+        with suppress(UserError):  # it is not named: there they can have no files
+            root = store.artifact_root() or root
+        serve(store, HOST, port, ("localhost", HOST), ["--no-serve-artifacts"], root, say)
     except UserError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         print("\nThe server has ended.")
 
 
-def free_port(wanted: int | None) -> int:
-    """Return `wanted`, or the first free port from 5000.
-
-    Raises:
-        UserError: the wanted port is taken or is none.
-    """
-    if wanted == 0:  # to the operating system: any free port
-        raise UserError("the port must be from 1 to 65535. Received: 0")
-    for port in [wanted] if wanted is not None else range(FIRST_PORT, FIRST_PORT + 100):
-        try:
-            with socket.socket() as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind((HOST, port))
-            return port
-        except (OSError, OverflowError) as error:
-            reason = error
-    raise UserError(f"port {port} cannot be used ({reason}). Name another one, or none")
+def said(page: str) -> str:
+    """Return what an address leads to."""
+    return "The latest comparison" if page else "The store is empty (`make sweep` fills it)"
 
 
 def latest_comparison(store: Store) -> str:
@@ -119,51 +104,6 @@ def share_view(client: "MlflowClient", experiment_id: str, sweep: str) -> str:
     }
     client.set_experiment_tag(experiment_id, f"mlflow.sharedViewState.{sweep}", json.dumps(view))
     return sweep
-
-
-def serve(store: Store, port: int, page: str) -> None:
-    """Run MLflow's server until it ends or this process is told to; say where to look once it answers.
-
-    Raises:
-        UserError: the server ended by itself.
-    """
-    command = ["mlflow", "server", "--backend-store-uri", store.uri, "--host", HOST, "--port", str(port)]
-    # MLflow's default lets in host names that begin like a private address: a rebinding attack.
-    allowed = f"localhost:{port},{HOST}:{port}"
-    # A line for each request would push the address off the screen. The header tells this server from
-    # another one that took the port in the seconds since it was free.
-    options = f"--log-level warning --header {HEADER}:{os.getpid()}"
-    command += ["--workers", "1", "--allowed-hosts", allowed, "--uvicorn-opts", options]
-    command += ["--no-serve-artifacts"]
-    # No process that waits for evaluation jobs of language models, no warnings about MLflow's own imports.
-    environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignore"}
-    # In a session of its own: Ctrl-C, which the terminal sends to a whole group, would end the server's
-    # processes each with a traceback.
-    server = subprocess.Popen([sys.executable, "-m", *command], env=environment, start_new_session=True)
-    try:
-        while server.poll() is None and not answers(port):
-            time.sleep(0.1)
-        if server.poll() is None:
-            what = "The latest comparison" if page else "The store is empty (`make sweep` fills it)"
-            print(f"\n{what}. Ctrl-C ends the server.\nhttp://{HOST}:{port}{page}", flush=True)
-        server.wait()
-    finally:
-        if server.poll() is None:
-            os.killpg(server.pid, signal.SIGTERM)
-            server.wait()
-    raise UserError("MLflow's server has ended by itself, for the reason above")
-
-
-def answers(port: int) -> bool:
-    """Return whether the server that this process started listens on a port."""
-    connection = http.client.HTTPConnection(HOST, port, timeout=10)
-    try:
-        connection.request("GET", "/health")
-        return connection.getresponse().getheader(HEADER) == str(os.getpid())
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
 
 
 if __name__ == "__main__":

@@ -19,7 +19,8 @@ from handwriting.data import Dataset
 from handwriting.tracking import Store, names
 from handwriting.tracking.model import load_model
 from handwriting.training.checkpoint import weights_digest
-from test_ui import Server, free_port
+from servers import free_port
+from test_ui import Server
 
 MINE = (*SMALL, "model=mlp", "model.units=16", "epochs=3")
 
@@ -112,7 +113,7 @@ def test_a_store_works_wherever_it_is(
     second.parent.rename(first.parent)
     as_a_new_process()
     run = all_is_well_in(first, capsys)[0].info.run_id
-    server = Server(uri(first), tmp_path, "--port", free_port())
+    server = Server(uri(first), tmp_path, "--port", str(free_port()))
     try:
         address = f"http://127.0.0.1:{server.port}/get-artifact?path={names.MISTAKES}&run_uuid={run}"
         with urllib.request.urlopen(address, timeout=20) as picture:

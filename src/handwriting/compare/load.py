@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pandas as pd
-from sqlalchemy import Connection, Select, column, create_engine, inspect, or_, select, table
+from sqlalchemy import Connection, Select, column, inspect, or_, select, table
 
 from handwriting.compare.caveats import few
 from handwriting.errors import UserError, nearest
@@ -84,19 +84,15 @@ def load_runs(store: Store, sweep: str | None = None, experiment: str | None = N
 
     Raises:
         UserError: there is no such sweep or experiment (says which there are), or nothing at all; or the
-            server does not answer.
+            store cannot be opened.
     """
     if store.uri.startswith("http"):
         with store.errors():
             return _from_server(store, sweep, experiment)
-    engine = create_engine(store.uri)
-    try:
-        with engine.connect() as connection:
-            if not inspect(connection).has_table("runs"):  # what a mistaken first command leaves
-                raise UserError(NOTHING)
-            return _from_database(connection, sweep, experiment)
-    finally:
-        engine.dispose()
+    with store.connected() as connection:
+        if not inspect(connection).has_table("runs"):  # what a mistaken first command leaves
+            raise UserError(NOTHING)
+        return _from_database(connection, sweep, experiment)
 
 
 def earlier_looks(store: Store, experiment: str, title: str) -> list[int]:
@@ -121,12 +117,8 @@ def earlier_looks(store: Store, experiment: str, title: str) -> list[int]:
         pairs = select(metrics.value).where(
             metrics.run_uuid.in_(titled), metrics.key == names.PAIRS, ~metrics.is_nan
         )
-        engine = create_engine(store.uri)
-        try:
-            with engine.connect() as connection:
-                values = list(connection.execute(pairs.order_by(metrics.timestamp)).scalars())
-        finally:
-            engine.dispose()
+        with store.connected() as connection:
+            values = list(connection.execute(pairs.order_by(metrics.timestamp)).scalars())
     return list(dict.fromkeys(int(value) for value in values if math.isfinite(value)))
 
 
@@ -154,11 +146,13 @@ def _from_database(connection: Connection, sweep: str | None, experiment: str | 
         found = found.merge(_wide(connection, kind, prefix, chosen, sweep), on="run_id", how="left")
     metrics = _TABLES["metrics"].c
     read = or_(metrics.key.in_(PER_EPOCH), metrics.key.startswith(names.VAL, autoescape=True))
-    epochs = pd.read_sql(
+    points = (
         select(metrics.run_uuid.label("run_id"), metrics.step.label("epoch"), metrics.key, metrics.value)
-        .where(metrics.run_uuid.in_(chosen), read, ~metrics.is_nan),
-        connection,
+        .where(metrics.run_uuid.in_(chosen), read, ~metrics.is_nan)
     )  # fmt: skip
+    if connection.dialect.name != "sqlite":  # which gives them as they were written; sorting takes it longer
+        points = points.order_by(metrics.timestamp)
+    epochs = pd.read_sql(points, connection)
     own = _TABLES["experiment_tags"].c
     stored = connection.execute(
         select(own.key, own.value).where(own.experiment_id == int(found["experiment_id"].iloc[0]))

@@ -9,6 +9,7 @@ import sqlite3
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -28,11 +29,15 @@ ADDRESSES = (
 )
 
 
-def create(database: Path) -> None:
+def create(database: Path, artifacts: str) -> None:
     """Let MLflow make its tables under another name, and give the file its own name when it is whole.
 
     MLflow alone makes them in place, in 1,683 statements, each for itself: a process that ends among them
     leaves a file that nobody can open again. The first experiment's address tells where the store was made.
+
+    Args:
+        database: what is made.
+        artifacts: the root of the first experiment's files.
     """
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
     from sqlalchemy import Engine, event
@@ -42,7 +47,6 @@ def create(database: Path) -> None:
         left.unlink(missing_ok=True)
     event.listen(Engine, "connect", _do_not_wait_for_the_disk)
     try:
-        artifacts = (database.parent / ARTIFACTS).as_uri()
         made = SqlAlchemyStore(f"sqlite:///{unfinished}", artifacts)  # type: ignore[no-untyped-call]
     finally:
         event.remove(Engine, "connect", _do_not_wait_for_the_disk)
@@ -99,6 +103,15 @@ def open_again(database: Path) -> None:
         "the store %s was left half made, without a run; it is set aside as %s and made anew",
         database, aside.name,
     )  # fmt: skip
+
+
+def wait_for_others(
+    connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool
+) -> tuple[str, Any]:
+    """Let SQLite wait two minutes for another writer; MLflow gives up after 20 s in each session."""
+    if statement.startswith("PRAGMA busy_timeout"):
+        statement = f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000};"
+    return statement, parameters
 
 
 def _set_addresses(connection: sqlite3.Connection, tables: set[str], folder: Path) -> None:

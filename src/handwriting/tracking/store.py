@@ -3,28 +3,30 @@
 MLflow, which takes seconds to import, is imported by what needs it: a mistake is said at once.
 """
 
+import importlib.util
 import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
 
 from handwriting.config import DIRECT, ROOT, TrackingConfig
-from handwriting.errors import UserError, redact
-from handwriting.tracking import database, names
+from handwriting.errors import UserError, nearest, redact
+from handwriting.tracking import database, names, sql
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
+    from sqlalchemy import Connection
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
-SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql")
+DATABASES = ("postgresql", "mysql", "mssql")  # in a server of theirs; each may name a driver, as KIND+DRIVER
+STARTS = ("sqlite:///", "http://", "https://")
 
 
 def default_uri() -> str:
@@ -64,22 +66,31 @@ class Store:
 
     Args:
         uri: a database, such as sqlite:////folder/mlflow.db, or a server.
+        artifacts: the root under which the files of new experiments go; default: artifacts/ beside an SQLite
+            file, what MLFLOW_DEFAULT_ARTIFACT_ROOT says for another database, and a server decides itself.
 
     Attributes:
         database: the absolute path of an SQLite file; None for other stores.
         folder: of artifacts, checkpoints, locks and logs: beside an SQLite file, else mlruns/.
 
     Raises:
-        UserError: the URI is neither a database nor a server.
+        UserError: the URI is neither a database nor a server, or what connects to it is not installed.
     """
 
-    def __init__(self, uri: str):
-        if urlsplit(uri).scheme not in SCHEMES:
+    def __init__(self, uri: str, artifacts: str | None = None):
+        kind = uri.partition("://")[0].partition("+")[0]
+        self._is_served = kind in DATABASES
+        if not uri.startswith("sqlite:"):
+            sql.check_address(uri)
+        if not self._is_served and not uri.startswith(STARTS):
             raise UserError(
                 "tracking.uri must be a database or a server, such as sqlite:////folder/mlflow.db or "
-                f"http://localhost:5000: MLflow has closed its file store. Received: {redact(uri)}"
+                "http://localhost:5000: MLflow has closed its file store. "
+                f"Received: {redact(uri)}{nearest(kind, DATABASES)}"
             )
-        self.uri = uri
+        if self._is_served:
+            sql.check_driver(uri)
+        self.uri, self._artifacts = uri, artifacts
         path = uri.removeprefix("sqlite:///").partition("?")[0]
         self.database = Path(path).absolute() if uri.startswith("sqlite:///") else None
         self.folder = self.database.parent if self.database else ROOT / "mlruns"
@@ -93,12 +104,16 @@ class Store:
         Raises:
             UserError: the database cannot be written; names it, the cause and the key to set.
         """
-        if self.database is None:
+        if self.database is None and not self._is_served:
             return
-        if made and not self.database.exists():
-            raise UserError(
-                f"there is no store {self.database} yet. Train some runs: make sweep, or make quick"
-            )
+        there = self.database.exists() if self.database else self._is_whole()
+        if made and not there:
+            place = self.database or redact(self.uri)
+            raise UserError(f"there is no store {place} yet. Train some runs: make sweep, or make quick")
+        if self.database is None:
+            if not there:
+                self.artifact_root()
+            return
         try:
             with self.creating():
                 (self.folder / database.ARTIFACTS).mkdir(exist_ok=True)
@@ -109,6 +124,32 @@ class Store:
                 f"the store {self.database} cannot be written ({error}). Make it writable, or name another "
                 "one: tracking.uri=sqlite:////folder/mlflow.db"
             ) from error
+
+    @contextmanager
+    def connected(self) -> "Iterator[Connection]":
+        """Yield a connection to the database that the store is.
+
+        Raises:
+            UserError: it does not open.
+        """
+        with sql.connected(self.uri) as connection:
+            yield connection
+
+    def _is_whole(self) -> bool:
+        with self.connected() as connection:
+            return sql.is_whole(connection)
+
+    def artifact_root(self) -> str | None:
+        """Return the root under which the files of new experiments go; None where a server decides.
+
+        Raises:
+            UserError: of a database that several machines reach it is not named, or is no such thing.
+        """
+        if self._artifacts or not (self._is_served or self.database):
+            return self._artifacts
+        if self.database:
+            return (self.folder / database.ARTIFACTS).as_uri()
+        return sql.named_root()
 
     @contextmanager
     def errors(self) -> Iterator[None]:
@@ -145,12 +186,14 @@ class Store:
         import mlflow
         from sqlalchemy import Engine, event
 
-        if not event.contains(Engine, "before_cursor_execute", _wait_for_busy_store):
-            event.listen(Engine, "before_cursor_execute", _wait_for_busy_store, retval=True)
-        if self.database:
+        if not event.contains(Engine, "before_cursor_execute", database.wait_for_others):
+            event.listen(Engine, "before_cursor_execute", database.wait_for_others, retval=True)
+        if self.database or self._is_served:
             with self.creating():
-                if not self.database.exists():
-                    database.create(self.database)
+                if self._is_served and not self._is_whole():
+                    sql.create(self.uri, str(self.artifact_root()))
+                elif self.database and not self.database.exists():
+                    database.create(self.database, str(self.artifact_root()))
         self.become_current()
         return mlflow.MlflowClient(self.uri)
 
@@ -178,10 +221,10 @@ class Store:
         with self.creating():
             experiment = client.get_experiment_by_name(name)
             if experiment is None:
-                # A server decides itself where its artifacts go.
-                location = (self.folder / database.ARTIFACTS).as_uri() if self.database else None
+                root = self.artifact_root()
+                self._check_files(name, root or "")
                 try:
-                    return client.create_experiment(name, artifact_location=location)
+                    return client.create_experiment(name, artifact_location=root)
                 except MlflowException as error:  # another machine, which our lock does not hold, was first
                     if error.error_code != "RESOURCE_ALREADY_EXISTS":
                         raise
@@ -192,7 +235,20 @@ class Store:
                 f"the experiment '{name}' was deleted. Restore it (mlflow experiments restore "
                 f"-x {experiment.experiment_id}), or name another: tracking.experiment_name=NAME"
             )
+        self._check_files(name, experiment.artifact_location)
         return experiment.experiment_id
+
+    def _check_files(self, experiment: str, address: str) -> None:
+        """Make sure that this process can write an experiment's files."""
+        if address.startswith("s3:") and importlib.util.find_spec("boto3") is None:
+            raise UserError(
+                f"{address} needs boto3, which is not installed: make extras, or pip install boto3"
+            )
+        if address.startswith("mlflow-artifacts:") and not self.uri.startswith("http"):
+            raise UserError(
+                f"the files of the experiment '{experiment}' go through a server: "
+                "name that, http://SERVER:PORT, in place of its database"
+            )
 
     def creating(self) -> FileLock:
         """Return the lock that a process holds while it makes a database, an experiment or a data set.
@@ -221,15 +277,6 @@ class Store:
     def checkpoints_of(self, run_id: str) -> Path:
         """Return the folder of a run's checkpoints."""
         return self.folder / "checkpoints" / run_id
-
-
-def _wait_for_busy_store(
-    connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool
-) -> tuple[str, Any]:
-    """Let SQLite wait two minutes for another writer; MLflow gives up after 20 s in each session."""
-    if statement.startswith("PRAGMA busy_timeout"):
-        statement = f"PRAGMA busy_timeout = {database.BUSY_SECONDS * 1000};"
-    return statement, parameters
 
 
 OmegaConf.register_new_resolver("default_store", default_uri, replace=True)
