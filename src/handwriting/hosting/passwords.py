@@ -11,7 +11,7 @@ from handwriting.errors import UserError
 
 KNOWN = "password1234"  # MLflow's own until 2026
 SHORTEST = 12  # letters that MLflow takes as a password
-# Who has a name may add runs to others' experiments, and delete there, which a copy does that was made twice. A
+# Who has a name may add runs to others' experiments, and delete in them what a lost answer has made twice. A
 # password takes 0.2 s to check, so that it is not done for each request.
 USERS = """\
 [mlflow]

@@ -20,6 +20,9 @@ function paint(withCursor = true) {
       pen.drawImage(item.image, (sheet.width - width) / 2, (sheet.height - height) / 2, width, height);
       continue;
     }
+    pen.beginPath(); // a dot, where the stroke is one still: by the standard, a line without length leaves nothing
+    pen.arc(...item.points[0], WIDTH / 2, 0, 2 * Math.PI);
+    pen.fill();
     pen.beginPath();
     pen.moveTo(...item.points[0]);
     for (const point of item.points) pen.lineTo(...point);
