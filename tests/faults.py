@@ -161,7 +161,7 @@ def victims(
                 line = " ".join(child.cmdline())
                 if "spawn_main" in line:
                     found["a worker"] = [child]
-                elif "handwriting.sharing.following" in line:
+                elif "handwriting.sharing.follower" in line:
                     found["what copies"] = [child]
     return found
 

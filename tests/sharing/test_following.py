@@ -145,4 +145,4 @@ def test_a_store_that_cannot_be_reached_costs_seconds(machine: Machine) -> None:
 
 def followers(process: "subprocess.Popen[str]") -> list[psutil.Process]:
     children = psutil.Process(process.pid).children()
-    return [child for child in children if "handwriting.sharing.following" in child.cmdline()]
+    return [child for child in children if "handwriting.sharing.follower" in child.cmdline()]

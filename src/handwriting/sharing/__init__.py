@@ -1,6 +1,6 @@
 """Runs in another store: copied whole, while they go, each way; compared by value.
 
-`following` is what training needs of it, and imports no MLflow until it ends.
+`following` is what training needs of it, and imports no MLflow until it ends; `follower` is what it starts.
 """
 
 from dataclasses import dataclass

@@ -15,22 +15,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, replace
-from typing import TYPE_CHECKING
+from dataclasses import asdict
 
-from handwriting import terminal
-from handwriting.errors import UserError, redact
+from handwriting.errors import redact
 from handwriting.sharing import Wanted
 from handwriting.tracking import Store
 
-if TYPE_CHECKING:
-    from handwriting.sharing.exchange import Exchange
-
 log = logging.getLogger(__name__)
 
-PAUSE, SHARE = 2.0, 20  # s between two looks, at the least and as a multiple of what a look takes
 SILENCE, WHOLE = 5.0, 60.0  # s for which training waits for a word of it, and in all
-NICE = 10  # how far training comes first
 # What does not answer now is asked again by the next look, or by the next command.
 ASKING = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -79,7 +72,7 @@ class Follower:
             # In a session of its own: Ctrl-C is for the process that trains. Addresses, which may have
             # passwords, go through the pipe: anybody may read a process's arguments.
             self.process = subprocess.Popen(
-                [sys.executable, "-m", __name__],
+                [sys.executable, "-m", "handwriting.sharing.follower"],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
                 start_new_session=True, env=os.environ | ASKING,
             )  # fmt: skip
@@ -177,109 +170,3 @@ class Follower:
         if not self.ended:
             self.away = f"what copies has ended by itself, for the reason in {self.log}"
         self._told.put("gone")
-
-
-def main() -> None:
-    """Copy what the other process names on standard input, until that ends."""
-    terminal.survive()
-    os.nice(NICE)
-    heard: queue.SimpleQueue[dict] = queue.SimpleQueue()
-    threading.Thread(target=_hear, args=(heard,), daemon=True).start()
-    stores = heard.get()
-    own, shared = Store(stores["own"]), Store(stores["shared"])
-    _say("ready")
-    Following(own, shared, heard).run()
-
-
-def _hear(heard: "queue.SimpleQueue[dict]") -> None:
-    for line in sys.stdin:
-        heard.put(json.loads(line))
-    os._exit(0)  # in the middle of whatever it does: the next one finishes that
-
-
-def _say(kind: str, **more: str) -> None:
-    print(json.dumps({"kind": kind, **more}), flush=True)
-
-
-class Following:
-    """What the process knows: the runs that are wanted, and what it has said of them."""
-
-    def __init__(self, own: Store, shared: Store, heard: "queue.SimpleQueue[dict]"):
-        self.own, self.shared, self.heard = own, shared, heard
-        self._exchange: Exchange | None = None
-        self.wanted: list[Wanted] = []
-        self.new: list[Wanted] = []  # of which the shared store was not asked yet
-        self.ending = False
-        self.said: dict[str, str] = {}  # states by run
-
-    def run(self) -> None:
-        """Copy, and look again, until the other process has ended and all is copied."""
-        pause = 0.0
-        while True:
-            self._take(pause)
-            pause, whole = PAUSE, False
-            try:
-                with self.shared.errors():
-                    self._pass()
-                    started = time.monotonic()
-                    whole = not self.exchange.left(self.wanted)
-                    pause = max(PAUSE, SHARE * (time.monotonic() - started))
-                _say("back")
-            except UserError as error:
-                address = redact(self.shared.uri)
-                _say("away", reason=str(error).partition(". ")[0].removeprefix(f"{address}: "))
-            if self.ending and whole:
-                _say("whole")
-                return
-
-    @property
-    def exchange(self) -> "Exchange":
-        """Made once the shared store answers."""
-        if self._exchange is None:
-            from handwriting.sharing.exchange import Exchange
-
-            self._exchange = Exchange(self.own, self.shared)
-        return self._exchange
-
-    def _take(self, pause: float) -> None:
-        """Wait for a message as long as that, and take all that there are."""
-        try:
-            message = self.heard.get(timeout=pause)
-            while True:
-                if "wanted" in message:
-                    named = message["wanted"]
-                    wanted = Wanted(**named | {"fingerprints": tuple(named["fingerprints"])})
-                    self.wanted.append(wanted)
-                    self.new.append(wanted)
-                self.ending = self.ending or "end" in message
-                message = self.heard.get_nowait()
-        except queue.Empty:
-            pass
-
-    def _pass(self) -> None:
-        """Bring what others have finished, and copy what is here."""
-        for wanted in self.wanted:
-            if self.ending:
-                break
-            # By their fingerprints once: of other sweeps, finished runs are there before.
-            asked = wanted if wanted in self.new else replace(wanted, fingerprints=())
-            for _ in self.exchange.fetch(asked):
-                _say("beat")
-            if wanted in self.new:
-                self.new.remove(wanted)
-                _say("fetched")
-        for run, problem in self.exchange.bring(self.wanted):
-            self._say_copied()
-            if problem:
-                _say("refused", run=run.info.run_id, reason=f"{run.info.run_name} {problem}")
-        self._say_copied()
-
-    def _say_copied(self) -> None:
-        for run_id, state in self.exchange.copied().items():
-            if self.said.get(run_id) != state:
-                self.said[run_id] = state
-                _say("copied", run=run_id, state=state)
-
-
-if __name__ == "__main__":
-    main()

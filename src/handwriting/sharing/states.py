@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from sqlalchemy import Select, column, create_engine, select, table
+from sqlalchemy import Select, column, select, table
 
 from handwriting.sharing import Wanted
 from handwriting.tracking import Store, names
@@ -64,24 +64,20 @@ def states(store: Store, only: Collection[str] | None = None) -> dict[str, str]:
         store: a database with its files on this machine.
         only: the ids of the runs that are asked about; None for all.
     """
-    engine = create_engine(store.uri)
-    try:
-        with engine.connect() as connection:
-            runs = table("runs", *map(column, _RUN))
-            chosen = select(runs).where(runs.c.lifecycle_stage == "active").order_by(runs.c.start_time)
+    with store.connected() as connection:
+        runs = table("runs", *map(column, _RUN))
+        chosen = select(runs).where(runs.c.lifecycle_stage == "active").order_by(runs.c.start_time)
+        if only is not None:
+            chosen = chosen.where(runs.c.run_uuid.in_(only))
+        found = {str(row.run_uuid): tuple(row) for row in connection.execute(chosen)}
+        parts: dict[str, list[tuple]] = defaultdict(list)
+        for name, columns in _PARTS.items():
+            of = table(name, *map(column, columns))
+            rows = select(of)
             if only is not None:
-                chosen = chosen.where(runs.c.run_uuid.in_(only))
-            found = {str(row.run_uuid): tuple(row) for row in connection.execute(chosen)}
-            parts: dict[str, list[tuple]] = defaultdict(list)
-            for name, columns in _PARTS.items():
-                of = table(name, *map(column, columns))
-                rows = select(of)
-                if only is not None:
-                    rows = rows.where(of.c[columns[0]].in_(only))
-                for row in connection.execute(rows):
-                    parts[str(row[0])].append((name, *row[1:]))
-    finally:
-        engine.dispose()
+                rows = rows.where(of.c[columns[0]].in_(only))
+            for row in connection.execute(rows):
+                parts[str(row[0])].append((name, *row[1:]))
     return {each: _digest(run, parts[each]) for each, run in found.items()}
 
 
@@ -96,12 +92,8 @@ def files_in(folder: Path) -> list[Path]:
 
 
 def _rows(store: Store, asked: Select) -> list[tuple]:
-    engine = create_engine(store.uri)
-    try:
-        with engine.connect() as connection:
-            return [tuple(row) for row in connection.execute(asked)]
-    finally:
-        engine.dispose()
+    with store.connected() as connection:
+        return [tuple(row) for row in connection.execute(asked)]
 
 
 def _digest(run: tuple, parts: list[tuple]) -> str:
