@@ -2,12 +2,15 @@
 
 import multiprocessing
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import mlflow
+import numpy as np
 import pytest
 from mlflow.exceptions import MlflowException
-from shared_runs import a_run, bring, ends_at, new_store, runs_of, unequal
+from shared_runs import IMAGES, a_run, bring, ends_at, new_store, runs_of, unequal
 
 from handwriting.sharing.contents import models_of
 from handwriting.sharing.copying import Copier, store_id
@@ -72,6 +75,42 @@ def test_a_run_is_running_in_the_copy_until_it_is_over(source: Store, target: St
     with tracked_run(source, experiment, "sgd seed 0", {}, run.id):
         again = target.client.get_run(copier.copy(run.id))
         assert (again.info.status, names.FAILURE in again.data.tags) == ("RUNNING", False)
+    bring(source, target)
+    assert unequal(source, target) == []
+
+
+def test_an_epoch_more_is_two_requests(source: Store, target: Store) -> None:
+    copier = Copier(source, target)
+    experiment = source.open_experiment("signs")
+    mlflow.set_tracking_uri(source.uri)
+    with tracked_run(source, experiment, "sgd seed 0", {}) as run:
+        run.log_dataset("signs", "signs.npz", IMAGES, np.arange(4), "5" * 64)
+        for epoch in range(3):
+            run.log_epoch({names.LOSS: float(epoch)}, epoch)
+            with ends_at(10**6, KeyboardInterrupt()) as made:
+                copier.copy(run.id)
+            assert epoch == 0 or made == ["log_batch", "set_tag"]
+        run.log_text("0" * 40, "process-1/commit.txt")
+        with ends_at(10**6, KeyboardInterrupt()) as made:
+            copier.copy(run.id)
+        assert made == ["log_artifact", "set_tag"]
+    bring(source, target)
+    assert unequal(source, target) == []
+
+
+def test_a_shared_store_that_was_set_back_gets_all_again(source: Store, target: Store) -> None:
+    copier = Copier(source, target)
+    experiment = source.open_experiment("signs")
+    mlflow.set_tracking_uri(source.uri)
+    with tracked_run(source, experiment, "sgd seed 0", {}) as run:
+        run.log_epoch({names.LOSS: 0.0}, 0)
+        copy = copier.copy(run.id)
+        with closing(sqlite3.connect(target.folder / "mlflow.db")) as connection:
+            connection.execute("DELETE FROM metrics WHERE run_uuid = ?", (copy,))
+            connection.commit()
+        run.log_epoch({names.LOSS: 1.0}, 1)
+        copier.copy(run.id)
+    copier.copy(run.id)
     bring(source, target)
     assert unequal(source, target) == []
 

@@ -65,7 +65,7 @@ def _facts(store: Store, run: Run, tags: Mapping[str, str]) -> dict[str, dict[An
         },
         "parameter": dict(run.data.params),
         "tag": dict(tags),
-        "point": {values_of(point): True for point in metrics_of(store.client, run)},
+        "point": {values_of(point): True for point in metrics_of(store, run)},
         "data set": {
             (used.dataset.name, used.dataset.digest): (
                 # Not its source: of each digest MLflow keeps one in an experiment, that of whoever was first.

@@ -24,6 +24,7 @@ from handwriting.tracking.plans import joined_plans
 
 OWN = (names.ORIGIN, names.STATE, names.CREATED)  # tags that only copies have
 REFERENCES = (names.STARTS_FROM, names.REPEATS)  # tags that name a run of the same store
+ENDED = ("FINISHED", "FAILED", "KILLED")
 POINTS, PAIRS = 1000, 100  # most metrics, and parameters or tags, that MLflow takes at once
 
 
@@ -35,9 +36,11 @@ class Copier:
         self._from, self._to = source.client, target.client
         self.source_id = store_id(source)
         self._experiments: dict[str, str] = {}  # the target's, by the source's
-        # What this process has written already, by run: points, and files with their time of change.
+        # What this process has written already: of each copy its points, and its files with their time of
+        # change; of each run what it was then, and its copy.
         self._points: dict[str, set[tuple]] = {}
         self._files: dict[str, set[tuple]] = {}
+        self._copied: dict[str, tuple[Run, str]] = {}
 
     @cached_property
     def target_id(self) -> str:
@@ -63,9 +66,24 @@ class Copier:
         # Before: what changes meanwhile is copied the next time.
         state = states(self.source, [run_id]).get(run_id) if self.source.database else None
         run = self._from.get_run(run_id)
+        state = state or sweeps_of(run.data.tags)
+        points = metrics_of(self.source, run)
+        before = self._copied.pop(run_id, None)  # and back when this was written too
+        if before and _has_only_grown(before[0], run):
+            to = before[1]
+            self._copy_files(run, to)
+            self._log_points(to, points)
+            self._to.set_tag(to, names.STATE, state)
+        else:
+            to = self._copy_whole(run, points, state)
+        self._copied[run_id] = (run, to)
+        return to
+
+    def _copy_whole(self, run: Run, points: Sequence[Metric], state: str) -> str:
         copy = self._copy_of(run)
-        to = copy.info.run_id
-        points = metrics_of(self._from, run)
+        to, status = copy.info.run_id, run.info.status
+        if status in ENDED:  # all of it once more: the target may be an older state of itself since
+            self._points.pop(to, None)
         self._copy_data(run, copy, points)
         if run.inputs and run.inputs.dataset_inputs:
             self._to.log_inputs(to, run.inputs.dataset_inputs)
@@ -73,12 +91,11 @@ class Copier:
         self._copy_models(run, copy, points)
         if names.REPORT in run.data.tags:
             self._copy_description(run)
-        status = run.info.status
-        if status in ("FINISHED", "FAILED", "KILLED"):
+        if status in ENDED:
             self._to.set_terminated(to, status, run.info.end_time)
         elif copy.info.status != status:
             self._to.update_run(to, status)
-        self._to.set_tag(to, names.STATE, state or sweeps_of(run.data.tags))
+        self._to.set_tag(to, names.STATE, state)
         return to
 
     def join_sweeps(self, run: Run) -> None:
@@ -132,12 +149,9 @@ class Copier:
         own = {key: value for key, value in run.data.tags.items() if key not in OWN}
         tags = joined_tags(there.tags, own | self.references(run))
         new = [RunTag(key, value) for key, value in tags.items() if there.tags.get(key) != value]
-        sent = self._points.setdefault(to, set())
-        new_points = [point for point in points if values_of(point) not in sent]
         for params_, tags_ in _in_parts(params, new):
             self._to.log_batch(to, params=params_, tags=tags_)
-        self._log_points(to, new_points)
-        sent |= {values_of(point) for point in new_points}
+        self._log_points(to, points)
         for key in there.tags.keys() - tags.keys() - set(OWN):
             if not key.startswith(("mlflow.", names.ARM_OF)):
                 self._to.delete_tag(to, key)
@@ -212,7 +226,7 @@ class Copier:
                 )
                 for point in model.metrics or [] if values_of(point) not in has
             ]  # fmt: skip
-            self._log_points(to, of_model)
+            self._log_batches(to, of_model)
 
     def _origin_of_model(self, model: LoggedModel) -> str:
         return str(model.tags.get(names.ORIGIN) or f"{self.source_id}/{model.model_id}")
@@ -227,6 +241,13 @@ class Copier:
                 self._to.set_experiment_tag(there.experiment_id, names.DESCRIPTION, words)
 
     def _log_points(self, to: str, points: Sequence[Metric]) -> None:
+        """Write the points that this process has not written."""
+        sent = self._points.setdefault(to, set())
+        new = [point for point in points if values_of(point) not in sent]
+        self._log_batches(to, new)
+        sent |= {values_of(point) for point in new}
+
+    def _log_batches(self, to: str, points: Sequence[Metric]) -> None:
         for start in range(0, len(points), POINTS):
             self._to.log_batch(to, points[start : start + POINTS])
 
@@ -246,6 +267,16 @@ def store_id(store: Store) -> str:
             client.set_experiment_tag("0", names.STORE_ID, uuid.uuid4().hex)
             first = client.get_experiment("0")
     return str(first.tags[names.STORE_ID])
+
+
+def _has_only_grown(before: Run, now: Run) -> bool:
+    """Tell whether a run that goes on has nothing new but points and files."""
+    return before.info.status == now.info.status == "RUNNING" and (
+        before.data.tags == now.data.tags
+        and before.data.params == now.data.params
+        and before.inputs == now.inputs
+        and not outputs_of(now)
+    )
 
 
 def sweeps_of(tags: Mapping[str, str]) -> str:

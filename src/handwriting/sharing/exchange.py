@@ -32,6 +32,7 @@ class Exchange:
         self._refused: dict[str, str] = {}  # states by run
         self._there: dict[str, str | None] = {}  # states of copies by origin; None of those that were deleted
         self._read_at: float | None = None
+        self.looked = 0.0  # s that the last look at this machine's runs took
 
     def look(self, only: Sequence[Wanted] | None = None) -> dict[str, str]:
         """Return the runs of which the shared store has no copy, or not as they are now: states by id.
@@ -41,9 +42,11 @@ class Exchange:
         Args:
             only: which runs are looked at; None for all.
         """
+        started = time.monotonic()
         guests = guests_in(self.own)
         chosen = None if only is None else sorted(self._ids(only) - guests.keys())
         found = states(self.own, chosen)
+        self.looked = time.monotonic() - started
         there = self._copies(only)
         return {
             run_id: state
@@ -68,7 +71,6 @@ class Exchange:
         lock = FileLock(self.own.folder / f".sync-{digest(self.shared.uri)}.lock")  # one process at a time
         try:
             with lock:
-                self.out.look_again()
                 for run_id, state in self.left(only).items():
                     run, problem = self.own.client.get_run(run_id), None
                     try:
@@ -84,8 +86,12 @@ class Exchange:
                     yield run, problem
                 self._join_sweeps(only)
         except BaseException:
-            self._read_at = None  # who knows what it has when it answers again
+            self.forget()  # who knows what it has when it answers again
             raise
+
+    def forget(self) -> None:
+        """Ask the shared store again what it has, at the next look."""
+        self._read_at = None
 
     def fetch(self, wanted: Wanted) -> Iterator[Run]:
         """Copy what others have finished of the wanted runs, and this machine neither has nor works on.
@@ -137,6 +143,7 @@ class Exchange:
         now = time.monotonic()
         if self._read_at is None or now - self._read_at > REMEMBERED:
             self._there.clear()
+            self.out.look_again()
             for where in [""] if only is None else [each for wanted in only for each in _conditions(wanted)]:
                 for which in (ViewType.DELETED_ONLY, ViewType.ACTIVE_ONLY):
                     for origin, _, state in copies_in(self.shared, self.out.source_id, which, where):

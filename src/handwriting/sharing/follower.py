@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from handwriting.sharing.exchange import Exchange
 
 PAUSE, SHARE = 2.0, 20  # s between two looks, at the least and as a multiple of what a look takes
+BETWEEN = 10.0  # s until it is asked again what others have finished
 NICE = 10  # how far training comes first
 
 
@@ -55,6 +56,7 @@ class Rounds:
         self.wanted: list[Wanted] = []
         self.new: list[Wanted] = []  # of which the shared store was not asked yet
         self.ending = False
+        self.fetched_at = 0.0
         self.said: dict[str, str] = {}  # states by run
 
     def run(self) -> None:
@@ -65,15 +67,14 @@ class Rounds:
             pause, whole = PAUSE, False
             try:
                 with self.shared.errors():
-                    self._pass()
-                    started = time.monotonic()
-                    whole = not self.exchange.left(self.wanted)
-                    pause = max(PAUSE, SHARE * (time.monotonic() - started))
+                    self._round()
+                    whole = self.ending and not self.exchange.left(self.wanted)
                 _say("back")
+                pause = max(PAUSE, SHARE * self.exchange.looked)
             except UserError as error:
                 address = redact(self.shared.uri)
                 _say("away", reason=str(error).partition(". ")[0].removeprefix(f"{address}: "))
-            if self.ending and whole:
+            if whole:
                 _say("whole")
                 return
 
@@ -101,18 +102,20 @@ class Rounds:
         except queue.Empty:
             pass
 
-    def _pass(self) -> None:
+    def _round(self) -> None:
         """Bring what others have finished, and copy what is here."""
-        for wanted in self.wanted:
-            if self.ending:
-                break
-            # By their fingerprints once: of other sweeps, finished runs are there before.
-            asked = wanted if wanted in self.new else replace(wanted, fingerprints=())
-            for _ in self.exchange.fetch(asked):
-                _say("beat")
-            if wanted in self.new:
-                self.new.remove(wanted)
-                _say("fetched")
+        if self.ending:
+            self.exchange.forget()
+        elif self.new or time.monotonic() - self.fetched_at > BETWEEN:
+            for wanted in self.wanted:
+                # By their fingerprints once: of other sweeps, finished runs are there before.
+                asked = wanted if wanted in self.new else replace(wanted, fingerprints=())
+                for _ in self.exchange.fetch(asked):
+                    _say("beat")
+                if wanted in self.new:
+                    self.new.remove(wanted)
+                    _say("fetched")
+            self.fetched_at = time.monotonic()
         for run, problem in self.exchange.bring(self.wanted):
             self._say_copied()
             if problem:
