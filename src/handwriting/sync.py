@@ -24,7 +24,7 @@ Examples:
   python -m handwriting.sync --to http://tracking.lab:5000 --check   compare both sides, file by file
   python -m handwriting.sync --watch                                 go on until Ctrl-C
 """
-PAUSE = 2  # s between two looks
+AWAY = 2  # s until a store that gave no answer is asked again
 
 
 def main() -> None:
@@ -35,7 +35,7 @@ def main() -> None:
     options.add_argument("--uri", help="of this machine's store; default: the one under mlruns/")
     how = options.add_mutually_exclusive_group()
     how.add_argument("--check", action="store_true", help="compare both sides by value and by SHA-256, too")
-    how.add_argument("--watch", action="store_true", help="look again every two seconds, until Ctrl-C")
+    how.add_argument("--watch", action="store_true", help="look again and again, until Ctrl-C")
     arguments = options.parse_args()
     try:
         source, target = stores(arguments.uri, arguments.to)
@@ -76,25 +76,21 @@ def sync(source: Store, target: Store, check: bool, watch: bool) -> int:
         UserError: the shared store does not answer, and nobody watches.
     """
     os.environ.update(ASKING)
-    with target.errors():
-        from handwriting.sharing.exchange import Exchange
+    from handwriting.sharing.exchange import Exchange
 
-        exchange = Exchange(source, target)
-    while True:
+    while watch:
         try:
             with target.errors():
-                failed = _bring(exchange)
+                exchange = Exchange(source, target)
+                while True:
+                    _bring(exchange)
+                    time.sleep(exchange.pause)
         except UserError as error:
-            if not watch:
-                raise
             print(f"{str(error).partition('. ')[0]}; it is asked again", file=sys.stderr, flush=True)
-        if not watch:
-            break
-        time.sleep(PAUSE)
-    if check:
-        with target.errors():
-            failed += _compare(exchange)
-    return failed
+            time.sleep(AWAY)
+    with target.errors():
+        exchange = Exchange(source, target)
+        return _bring(exchange) + (_compare(exchange) if check else 0)
 
 
 def _bring(exchange: "Exchange") -> int:

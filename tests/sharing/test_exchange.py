@@ -1,14 +1,18 @@
 """What others have finished is brought here, once, and where it is wanted."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import mlflow
 import pytest
-from shared_runs import a_run, bring, new_store, runs_of, unequal
+from shared_runs import a_run, bring, ends_at, new_store, runs_of, unequal
 
 from handwriting.sharing import Wanted
 from handwriting.sharing.checking import differences
 from handwriting.sharing.exchange import Exchange
 from handwriting.tracking import Store, names
+from handwriting.tracking.resume import find_run
 
 SWEEP = "signs-0123abcd"
 WANTED = Wanted("signs", SWEEP, ("rmsprop seed 0",))
@@ -93,6 +97,34 @@ def test_what_is_not_lacking_is_left_there(own: Store, shared: Store, case: str)
         assert fetch(own, shared) == []
     else:
         assert fetch(own, shared, Wanted("letters", SWEEP, ())) == []
+
+
+def test_a_fetch_that_is_killed_is_finished_by_the_next_one(shared: Store, tmp_path: Path) -> None:
+    (there,) = runs_of(shared)
+    with ends_at(10**6, KeyboardInterrupt()) as made:
+        fetch(new_store(tmp_path / "all"), shared)
+    identity: Any = SimpleNamespace(fingerprint="adam seed 0", setting_digest="", code={})
+    for call in range(1, len(made)):
+        own = new_store(tmp_path / f"own-{call}")
+        with ends_at(call, KeyboardInterrupt()), pytest.raises(KeyboardInterrupt):
+            fetch(own, shared)
+        (begun,) = runs_of(own)
+        if own.client.get_run(begun).info.status != "FINISHED":
+            mlflow.set_tracking_uri(own.uri)
+            with find_run(own, "signs", identity) as found:
+                assert found.run is None, "it is not gone on with: it is another machine's"
+        assert fetch(own, shared) == [begun]
+        assert differences(Exchange(shared, own).out, there, begun) == []
+
+
+def test_a_run_that_was_trained_beside_a_copy_that_was_begun_stays_and_the_copy_is_finished(
+    own: Store, shared: Store
+) -> None:
+    with ends_at(3, KeyboardInterrupt()), pytest.raises(KeyboardInterrupt):
+        fetch(own, shared)
+    a_run(own)
+    fetch(own, shared)
+    assert [own.client.get_run(run).info.status for run in runs_of(own)] == ["FINISHED"] * 2
 
 
 def test_a_sweep_here_that_uses_a_run_of_there_is_known_there_and_stays_known(

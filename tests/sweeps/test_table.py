@@ -36,6 +36,9 @@ def test_a_job_that_was_begun_here_and_finished_elsewhere_is_finished(
     runs = runs_of_sweep(opened[1], "sweep-0c")
     for live, status in (set[str](), "FINISHED"), ({here.id}, "KILLED"):
         assert table_of_jobs({"f0": ("adam", 0)}, runs, live)["status"].tolist() == [status]
+    opened[0].client.update_run(runs[-1].info.run_id, "RUNNING")  # a copy that is not whole
+    table = table_of_jobs({"f0": ("adam", 0)}, runs_of_sweep(opened[1], "sweep-0c"), set())
+    assert table["status"].tolist() == ["KILLED"]
 
 
 def made(statuses: list[str]) -> pd.DataFrame:

@@ -9,10 +9,11 @@ from mlflow.exceptions import MlflowException
 
 from handwriting.sharing import Wanted
 from handwriting.sharing.copying import Copier, sweeps_of
-from handwriting.sharing.states import finished_in, guests_in, states, wanted_in
+from handwriting.sharing.states import begun_guests_in, finished_in, guests_in, states, wanted_in
 from handwriting.tracking import Store, names
 from handwriting.tracking.identity import digest
 
+PAUSE, SHARE = 2.0, 20  # s between two looks, at the least and as a multiple of what a look takes
 REMEMBERED = 60  # s for which it is taken as known what the shared store has
 REFUSED = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST")  # of one run; other errors are of the store
 
@@ -32,7 +33,7 @@ class Exchange:
         self._refused: dict[str, str] = {}  # states by run
         self._there: dict[str, str | None] = {}  # states of copies by origin; None of those that were deleted
         self._read_at: float | None = None
-        self.looked = 0.0  # s that the last look at this machine's runs took
+        self._looked = 0.0  # s that the last look at this machine's runs took
 
     def look(self, only: Sequence[Wanted] | None = None) -> dict[str, str]:
         """Return the runs of which the shared store has no copy, or not as they are now: states by id.
@@ -46,7 +47,7 @@ class Exchange:
         guests = guests_in(self.own)
         chosen = None if only is None else sorted(self._ids(only) - guests.keys())
         found = states(self.own, chosen)
-        self.looked = time.monotonic() - started
+        self._looked = time.monotonic() - started
         there = self._copies(only)
         return {
             run_id: state
@@ -88,6 +89,11 @@ class Exchange:
         except BaseException:
             self.forget()  # who knows what it has when it answers again
             raise
+
+    @property
+    def pause(self) -> float:
+        """The seconds until the next look."""
+        return max(PAUSE, SHARE * self._looked)
 
     def forget(self) -> None:
         """Ask the shared store again what it has, at the next look."""
@@ -160,7 +166,7 @@ class Exchange:
 
     def _finished(self, experiment: str, own: str, wanted: Wanted) -> Iterator[Run]:
         """Yield the wanted runs that are finished in the shared store, each once; no copies of ours."""
-        known = finished_in(self.own, own)
+        known = finished_in(self.own, own) - begun_guests_in(self.own)
         asked = [f"tags.{names.SWEEP} LIKE '%{wanted.sweep}%'"] if wanted.sweep else []
         asked += [f"tags.{names.FINGERPRINT} = '{each}'" for each in wanted.fingerprints if each not in known]
         for where in asked:
@@ -183,8 +189,11 @@ class Exchange:
                 token = found.token or None
 
     def _lacks(self, own: str, fingerprint: str, origin: str) -> bool:
-        """Tell whether no run here is finished with a fingerprint, and no copy of it was deleted here."""
-        if fingerprint in finished_in(self.own, own):
+        """Tell whether no run here is finished with a fingerprint, and no copy of it was deleted here.
+
+        A copy that was begun is finished all the same.
+        """
+        if fingerprint in finished_in(self.own, own) - begun_guests_in(self.own):
             return False
         return not self.own.client.search_runs(
             [own], f"tags.{names.ORIGIN} = '{origin}'", ViewType.DELETED_ONLY, max_results=1

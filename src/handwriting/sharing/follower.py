@@ -20,7 +20,7 @@ from handwriting.tracking import Store
 if TYPE_CHECKING:
     from handwriting.sharing.exchange import Exchange
 
-PAUSE, SHARE = 2.0, 20  # s between two looks, at the least and as a multiple of what a look takes
+AWAY = 2.0  # s until a store that gave no answer is asked again
 BETWEEN = 10.0  # s until it is asked again what others have finished
 NICE = 10  # how far training comes first
 
@@ -64,13 +64,13 @@ class Rounds:
         pause = 0.0
         while True:
             self._take(pause)
-            pause, whole = PAUSE, False
+            pause, whole = AWAY, False
             try:
                 with self.shared.errors():
                     self._round()
                     whole = self.ending and not self.exchange.left(self.wanted)
                 _say("back")
-                pause = max(PAUSE, SHARE * self.exchange.looked)
+                pause = self.exchange.pause
             except UserError as error:
                 address = redact(self.shared.uri)
                 _say("away", reason=str(error).partition(". ")[0].removeprefix(f"{address}: "))

@@ -82,18 +82,16 @@ class Follower:
     def follow(self, wanted: Wanted) -> None:
         """Have runs copied from now on; wait until those that others have finished are here."""
         self.followed.append(wanted)
-        self._tell({"wanted": asdict(wanted)})
-        if not self._wait_for("fetched") and not self.away:
+        if not self._done({"wanted": asdict(wanted)}, "fetched") and not self.away:
             log.warning(
-                "%s: no answer yet. Training does not wait for it: what others have finished meanwhile may "
-                "be trained here again",
+                "%s: not all that others have finished is here yet. Training does not wait, and may do "
+                "some of it again",
                 redact(self.shared.uri),
             )
 
     def end(self) -> None:
         """Let the process copy what is left, as long as it gets on; say what is not copied."""
-        self._tell({"end": True})
-        whole = not self.away and self._wait_for("whole")
+        whole = self._done({"end": True}, "whole")
         self.ended = True
         assert self.process.stdin is not None
         with suppress(OSError):  # it is gone already
@@ -135,15 +133,21 @@ class Follower:
             self.process.stdin.write(f"{json.dumps(message)}\n".encode())
             self.process.stdin.flush()
 
-    def _wait_for(self, word: str) -> bool:
-        """Wait for a word of the other process; give up where it is silent, or says that nothing answers."""
+    def _done(self, message: dict[str, object], word: str) -> bool:
+        """Tell the other process something, and wait until it says that it is done.
+
+        Not where the shared store gives no answer, or the process becomes silent.
+        """
+        while not self._told.empty():
+            self._told.get()
+        self._tell(message)
         end = time.monotonic() + WHOLE
-        while time.monotonic() < end:
+        while not self.away and time.monotonic() < end:
             try:
                 told = self._told.get(timeout=SILENCE if self.ready else WHOLE)  # it imports MLflow
             except queue.Empty:
                 return False
-            if told in (word, "away", "gone"):
+            if told in (word, "gone"):
                 return told == word
         return False
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from sqlalchemy import Select, column, select, table
+from sqlalchemy import ColumnElement, Select, column, select, table
 
 from handwriting.sharing import Wanted
 from handwriting.tracking import Store, names
@@ -22,6 +22,7 @@ _PARTS = {
 }
 _TAGS = table("tags", *map(column, _PARTS["tags"]))
 _RUN = ("run_uuid", "name", "status", "start_time", "end_time", "artifact_uri", "lifecycle_stage")
+_RUNS = table("runs", *map(column, (*_RUN, "experiment_id")))
 
 
 def wanted_in(store: Store, wanted: Wanted) -> set[str]:
@@ -36,14 +37,14 @@ def wanted_in(store: Store, wanted: Wanted) -> set[str]:
 
 def finished_in(store: Store, experiment_id: str) -> set[str]:
     """Return the fingerprints of a database's finished runs of an experiment."""
-    runs = table("runs", *map(column, (*_RUN, "experiment_id")))
-    done = select(runs.c.run_uuid).where(
-        runs.c.experiment_id == int(experiment_id),
-        runs.c.status == "FINISHED",
-        runs.c.lifecycle_stage == "active",
-    )
-    chosen = select(_TAGS.c.value).where(_TAGS.c.key == names.FINGERPRINT, _TAGS.c.run_uuid.in_(done))
-    return {str(value) for (value,) in _rows(store, chosen)}
+    done = (_RUNS.c.experiment_id == int(experiment_id)) & (_RUNS.c.status == "FINISHED")
+    return _fingerprints(store, done)
+
+
+def begun_guests_in(store: Store) -> set[str]:
+    """Return the fingerprints of a database's copies that are not whole."""
+    copies = select(_TAGS.c.run_uuid).where(_TAGS.c.key == names.ORIGIN)
+    return _fingerprints(store, (_RUNS.c.status != "FINISHED") & _RUNS.c.run_uuid.in_(copies))
 
 
 def guests_in(store: Store) -> dict[str, dict[str, str]]:
@@ -65,10 +66,10 @@ def states(store: Store, only: Collection[str] | None = None) -> dict[str, str]:
         only: the ids of the runs that are asked about; None for all.
     """
     with store.connected() as connection:
-        runs = table("runs", *map(column, _RUN))
-        chosen = select(runs).where(runs.c.lifecycle_stage == "active").order_by(runs.c.start_time)
+        active = _RUNS.c.lifecycle_stage == "active"
+        chosen = select(*(_RUNS.c[name] for name in _RUN)).where(active).order_by(_RUNS.c.start_time)
         if only is not None:
-            chosen = chosen.where(runs.c.run_uuid.in_(only))
+            chosen = chosen.where(_RUNS.c.run_uuid.in_(only))
         found = {str(row.run_uuid): tuple(row) for row in connection.execute(chosen)}
         parts: dict[str, list[tuple]] = defaultdict(list)
         for name, columns in _PARTS.items():
@@ -89,6 +90,12 @@ def folder_of(uri: str) -> Path:
 def files_in(folder: Path) -> list[Path]:
     """Return all files below a folder; nothing where there is none."""
     return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _fingerprints(store: Store, which: ColumnElement[bool]) -> set[str]:
+    runs = select(_RUNS.c.run_uuid).where(which, _RUNS.c.lifecycle_stage == "active")
+    chosen = select(_TAGS.c.value).where(_TAGS.c.key == names.FINGERPRINT, _TAGS.c.run_uuid.in_(runs))
+    return {str(value) for (value,) in _rows(store, chosen)}
 
 
 def _rows(store: Store, asked: Select) -> list[tuple]:

@@ -83,6 +83,8 @@ def table_of_jobs(
     newest: dict[str, Run] = {}
     for run in runs:
         tags = run.data.tags
+        if names.ORIGIN in tags and run.info.status != "FINISHED":
+            continue  # a copy that is not whole
         before = newest.setdefault(tags.get(names.FINGERPRINT, ""), run)
         if names.ORIGIN in tags and before.info.status != "FINISHED" and before.info.run_id not in live:
             newest[tags[names.FINGERPRINT]] = run  # another machine has finished what was begun here

@@ -109,6 +109,8 @@ def _find(store: Store, experiment_id: str, identity: Identity, force: bool) -> 
         return Found(store, experiment_id, identity, finished[0])
     now = computing_tags()
     for run in runs:
+        if names.ORIGIN in run.data.tags:  # a copy that is not whole: what it is of is another machine's
+            continue
         other = {key: run.data.tags.get(key) for key in now if run.data.tags.get(key) != now[key]}
         if not other:
             return Found(store, experiment_id, identity, run)
