@@ -120,7 +120,7 @@ def words(name: str, port: int, auth: bool, host: str) -> str:
         *(f"  {line}" for line in own),
         "",
     ]
-    lines += ["Then `make sync` copies their runs here, and training writes here while it runs."]
+    lines += ["Then training copies their runs here while they go, and `make sync` older ones."]
     if auth:
         lines += [f"New names: {address}/signup"]
     if not auth and host not in (HOST, "localhost"):
