@@ -24,6 +24,7 @@ def test_changes_and_names_in_any_encoding_are_stored_byte_by_byte(
     git("commit", "-m", "first")
     (tmp_path / "notes.txt").write_bytes(b"caf\xe9 in Latin-1\n")
     (tmp_path / "café.txt").write_bytes(b"untracked")
+    (tmp_path / "elsewhere").symlink_to(tmp_path.parent)  # which git names as a file
     (tmp_path / "pictures").mkdir()
     (tmp_path / "pictures" / "one.png").write_bytes(b"an image")
     monkeypatch.setattr(provenance, "ROOT", tmp_path)

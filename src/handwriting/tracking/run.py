@@ -133,7 +133,9 @@ class Run:
                 (folder / "uncommitted.diff").write_bytes(os.fsencode(git.diff))
             left_out = []
             for number, (name, path) in enumerate(sorted(files.items())):
-                with suppress(FileNotFoundError):  # gone meanwhile, or a broken link
+                with suppress(
+                    FileNotFoundError, IsADirectoryError
+                ):  # gone meanwhile; a link, broken or to a folder
                     if number < FILES and path.stat().st_size <= LARGEST_FILE:
                         target = folder / "untracked" / name
                         target.parent.mkdir(parents=True, exist_ok=True)
