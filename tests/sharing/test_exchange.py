@@ -12,6 +12,7 @@ from handwriting.sharing import Wanted
 from handwriting.sharing.checking import differences
 from handwriting.sharing.exchange import Exchange
 from handwriting.tracking import Store, names
+from handwriting.tracking.provenance import computing_tags
 from handwriting.tracking.resume import find_run
 
 SWEEP = "signs-0123abcd"
@@ -22,7 +23,7 @@ REPORTS = f"signs{names.REPORTS}"
 @pytest.fixture
 def shared(tmp_path: Path) -> Store:
     """A shared store with a finished run of another machine, of the sweep."""
-    a_run(new_store(tmp_path / "other"))
+    a_run(new_store(tmp_path / "other"), tags=computing_tags())
     store = new_store(tmp_path / "shared")
     bring(new_store(tmp_path / "other"), store)
     return store

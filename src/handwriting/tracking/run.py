@@ -133,9 +133,8 @@ class Run:
                 (folder / "uncommitted.diff").write_bytes(os.fsencode(git.diff))
             left_out = []
             for number, (name, path) in enumerate(sorted(files.items())):
-                with suppress(
-                    FileNotFoundError, IsADirectoryError
-                ):  # gone meanwhile; a link, broken or to a folder
+                # Gone meanwhile; or a link, broken or to a folder, which git names as a file.
+                with suppress(FileNotFoundError, IsADirectoryError):
                     if number < FILES and path.stat().st_size <= LARGEST_FILE:
                         target = folder / "untracked" / name
                         target.parent.mkdir(parents=True, exist_ok=True)
