@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from handwriting import terminal
 from handwriting.errors import UserError, redact
+from handwriting.hosting import end_when_told
 from handwriting.options import plain_parser
 from handwriting.sharing.following import ASKING
 from handwriting.tracking import Store, local_uri
@@ -37,6 +38,7 @@ def main() -> None:
     how.add_argument("--check", action="store_true", help="compare both sides by value and by SHA-256, too")
     how.add_argument("--watch", action="store_true", help="look again and again, until Ctrl-C")
     arguments = options.parse_args()
+    end_when_told()
     try:
         source, target = stores(arguments.uri, arguments.to)
         source.check(made=True)

@@ -27,6 +27,7 @@ from handwriting.bundling.bundle import bundle
 from handwriting.bundling.records import DIFF
 from handwriting.config import ROOT
 from handwriting.errors import UserError
+from handwriting.hosting import PROXIED
 from handwriting.tracking import Store
 from servers import Server, wait_for
 
@@ -257,7 +258,7 @@ def test_a_sweep_of_a_server_is_exported_with_its_configs(tmp_path: Path) -> Non
     try:
         store = Store(server.address)
         store.client.create_experiment(EXPERIMENT)
-        fill(Store(f"sqlite:///{tmp_path}/mlflow.db"), 4)
+        fill(Store(f"sqlite:///{tmp_path}/mlflow.db", PROXIED), 4)
         for run in store.client.search_runs(["1"]):
             # Not by the client: it keeps where a run's files are by its id, and all stores have these ids.
             artifacts = get_artifact_repository(run.info.artifact_uri, store.uri)

@@ -121,7 +121,7 @@ def test_each_seed_is_a_number_that_leads_to_its_run(filled: Store, page: str) -
 
 
 def test_links_lead_to_the_server_of_the_store_without_its_password() -> None:
-    assert ui_of(Store("https://me:se@cret@host:8443/mlflow/")) == "https://host:8443/mlflow"
+    assert ui_of(Store("https://me:se%40cret@host:8443/mlflow/")) == "https://host:8443/mlflow"
     assert ui_of(Store("sqlite:////folder/mlflow.db")) == "http://127.0.0.1:5000"
 
 

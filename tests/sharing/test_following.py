@@ -128,9 +128,8 @@ def test_what_another_machine_has_finished_is_not_trained_again(
     assert "3 paired seeds" in other.do("report", "--sweep", sweep), "and one on the shared store itself"
     for each in (machine, other):  # whose reports are not that one
         assert "differences: 0" in each.sync("--check")
-    fingerprints = [
-        run.data.tags.get(names.FINGERPRINT) for run in server.runs() if sweep in run.data.tags[names.SWEEP]
-    ]
+    tags = [run.data.tags for run in server.runs()]
+    fingerprints = [own.get(names.FINGERPRINT) for own in tags if own.get(names.SWEEP) == sweep]
     assert len(set(fingerprints) - {None}) == len(fingerprints) - fingerprints.count(None) == 6
 
 

@@ -273,14 +273,15 @@ def test_another_user_adds_runs_to_the_same_experiment(team: Server, tmp_path: P
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[-1] == "runs compared: 1, differences: 0"
     # What a lost answer leaves: he may delete it, in an experiment that somebody else made.
-    own.client.set_tag(runs_of(own)[0], "changed", "yes")
+    run = own.client.get_run(runs_of(own)[0])
+    own.client.set_tag(run.info.run_id, "changed", "yes")
     twin = {
-        "experiment_id": "1",
-        "tags": [{"key": names.ORIGIN, "value": f"{store_id(own)}/{runs_of(own)[0]}"}],
-    }
+        "experiment_id": "1", "start_time": run.info.start_time, "run_name": run.info.run_name,
+        "tags": [{"key": names.ORIGIN, "value": f"{store_id(own)}/{run.info.run_id}"}],
+    }  # fmt: skip
     assert team.status("/api/2.0/mlflow/runs/create", twin, f"bob:{body['password']}") == 200
     done = sync(own, team, **bob)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
     assert done.stdout.splitlines()[-1] == "runs compared: 1, differences: 0"
 
 

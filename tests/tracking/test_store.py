@@ -41,13 +41,15 @@ def test_the_store_that_the_user_named_stays_named_beside_one_that_is_used(
     assert (mlflow.get_tracking_uri(), default_uri()) == (own.uri, named or local_uri())
 
 
-def test_with_a_shared_store_runs_are_written_here_unless_it_is_asked_for() -> None:
-    for uri in ("http://tracking.lab:5000", "mysql://lab/runs"):
-        own, shared = stores_of(TrackingConfig(uri, "signs"))
-        assert shared is not None
-        assert (own.uri, shared.uri) == (local_uri(), uri)
-        straight, none = stores_of(TrackingConfig(uri, "signs", "direct"))
-        assert (straight.uri, none) == (uri, None)
+@pytest.mark.parametrize("uri", ["http://tracking.lab:5000", "postgresql://lab/runs"])
+def test_with_a_shared_store_runs_are_written_here_unless_it_is_asked_for(uri: str) -> None:
+    if uri.startswith("postgresql"):
+        pytest.importorskip("psycopg", reason="make extras")
+    own, shared = stores_of(TrackingConfig(uri, "signs"))
+    assert shared is not None
+    assert (own.uri, shared.uri) == (local_uri(), uri)
+    straight, none = stores_of(TrackingConfig(uri, "signs", "direct"))
+    assert (straight.uri, none) == (uri, None)
     file, none = stores_of(TrackingConfig("sqlite:////lab/mlflow.db", "signs"))
     assert (file.uri, none) == ("sqlite:////lab/mlflow.db", None)
 

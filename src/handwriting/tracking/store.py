@@ -211,7 +211,9 @@ class Store:
             raise UserError(
                 f"{address} needs boto3, which is not installed: make extras, or pip install boto3"
             )
-        if address.startswith("mlflow-artifacts:") and not self.uri.startswith("http"):
+        proxied = "mlflow-artifacts:"
+        is_servers_own = self.uri.startswith("http") or (self._artifacts or "").startswith(proxied)
+        if address.startswith(proxied) and not is_servers_own:
             raise UserError(
                 f"the files of the experiment '{experiment}' go through a server: "
                 "name that, http://SERVER:PORT, in place of its database"
