@@ -166,16 +166,27 @@ def victims(
     return found
 
 
+def is_at_work(process: psutil.Process) -> bool:
+    """Tell whether a process lives; a zombie does not, and is left to whoever started it."""
+    with suppress(psutil.NoSuchProcess):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
+
+
 def kill(processes: list[psutil.Process]) -> None:
     for each in processes:
         with suppress(psutil.NoSuchProcess):
             each.send_signal(signal.SIGKILL)
-    psutil.wait_procs(processes)
+    for each in processes:
+        while is_at_work(each):
+            time.sleep(0.01)
 
 
 def false_states(machine: Machine, server: Server) -> list[str]:
     """Return the copies that are FINISHED while their runs are not, or lack a point or the model."""
     own = {run.info.run_id: run for run in machine.runs()}
+    if not own:  # and perhaps no store
+        return []
     client, local = MlflowClient(f"sqlite:///{server.folder}/mlflow.db"), MlflowClient(machine.uri)
     found = []
     for copy in copies(server):
