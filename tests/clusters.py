@@ -39,6 +39,12 @@ class Cluster:
         )  # fmt: skip
         self.start()
 
+    def __enter__(self) -> "Cluster":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
+
     def _command(self, program: str, *options: str) -> list[str]:
         return [str(Path(PROGRAMS).resolve().parent / program), "-D", str(self.folder / "data"), *options]
 

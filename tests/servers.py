@@ -31,6 +31,13 @@ class Server:
         self.folder, self.address = folder, f"http://127.0.0.1:{self.port}"
         self.start()
 
+    def __enter__(self) -> "Server":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.tell(signal.SIGCONT)
+        self.tell(signal.SIGKILL)
+
     def start(self) -> None:
         options = ["--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
         options += ["--backend-store-uri", f"sqlite:///{self.folder}/mlflow.db"]

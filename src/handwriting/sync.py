@@ -12,7 +12,7 @@ from handwriting import terminal
 from handwriting.errors import UserError, redact
 from handwriting.hosting import end_when_told
 from handwriting.options import plain_parser
-from handwriting.sharing.following import ASKING
+from handwriting.sharing.following import ASKING, AWAY
 from handwriting.tracking import Store, local_uri
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ Examples:
   python -m handwriting.sync --to http://tracking.lab:5000 --check   compare both sides, file by file
   python -m handwriting.sync --watch                                 go on until Ctrl-C
 """
-AWAY = 2  # s until a store that gave no answer is asked again
 
 
 def main() -> None:

@@ -20,11 +20,8 @@ SWEEP = ("-m", "optimizer=rmsprop,adam", "hydra.launcher.jobs=2", *TINY, "epochs
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("server"))
-    try:
+    with Server(tmp_path_factory.mktemp("server")) as server:
         yield server
-    finally:
-        server.tell(signal.SIGKILL)
 
 
 @pytest.fixture

@@ -123,11 +123,8 @@ def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
 def cluster() -> Iterator[Cluster]:
     if not PROGRAMS:
         pytest.skip(SKIPPED)
-    cluster = Cluster()
-    try:
+    with Cluster() as cluster:
         yield cluster
-    finally:
-        cluster.remove()
 
 
 @pytest.fixture(scope="module")

@@ -19,12 +19,8 @@ from servers import Server, wait_for
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("server"))
-    try:
+    with Server(tmp_path_factory.mktemp("server")) as server:
         yield server
-    finally:
-        server.tell(signal.SIGCONT)
-        server.tell(signal.SIGKILL)
 
 
 @pytest.fixture

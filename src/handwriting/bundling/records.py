@@ -33,14 +33,7 @@ SOURCES = (".py", ".yaml", ".yml")  # of what git does not track, all that is se
 def runs_of(store: Store, comparison: Comparison) -> list[Run]:
     """Return the runs of a comparison as MLflow has them, with all their tags; those left out come last."""
     wanted = pd.concat([comparison.runs, comparison.left_out])[["run_id", "experiment_id"]]
-    found: dict[str, Run] = {}
-    token: str | None = ""
-    while token is not None:
-        page = store.client.search_runs(
-            list(wanted["experiment_id"].unique()), max_results=1000, page_token=token or None
-        )
-        found |= {run.info.run_id: run for run in page}
-        token = page.token or None
+    found = {run.info.run_id: run for run in store.search(list(wanted["experiment_id"].unique()))}
     return [found[run_id] for run_id in wanted["run_id"] if run_id in found]
 
 

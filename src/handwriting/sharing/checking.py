@@ -40,7 +40,7 @@ def _tags(tags: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
         if key not in OWN and (key in own or not key.startswith(names.ARM_OF))
     }
     if names.SWEEP in found:
-        found[names.SWEEP] = names.joined("", " ".join(sorted(sweeps & set(names.words(found[names.SWEEP])))))
+        found[names.SWEEP] = " ".join(sorted(sweeps & set(names.words(found[names.SWEEP]))))
     return found
 
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from filelock import FileLock, Timeout
-from mlflow.entities import Run, ViewType
+from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from handwriting.sharing import Wanted
@@ -151,9 +151,9 @@ class Exchange:
             self._there.clear()
             self.out.look_again()
             for where in [""] if only is None else [each for wanted in only for each in _conditions(wanted)]:
-                for which in (ViewType.DELETED_ONLY, ViewType.ACTIVE_ONLY):
-                    for origin, _, state in copies_in(self.shared, self.out.source_id, which, where):
-                        self._there[origin] = None if which == ViewType.DELETED_ONLY else state
+                for deleted in (True, False):
+                    for origin, _, state in copies_in(self.shared, self.out.source_id, deleted, where):
+                        self._there[origin] = None if deleted else state
             self._read_at = now
         return self._there
 
@@ -170,23 +170,15 @@ class Exchange:
         asked = [f"tags.{names.SWEEP} LIKE '%{wanted.sweep}%'"] if wanted.sweep else []
         asked += [f"tags.{names.FINGERPRINT} = '{each}'" for each in wanted.fingerprints if each not in known]
         for where in asked:
-            token: str | None = ""
-            while token is not None:
-                found = self.shared.client.search_runs(
-                    [experiment], f"{where} AND attributes.status = 'FINISHED'",
-                    max_results=1000, page_token=token or None,
-                )  # fmt: skip
-                for run in found:
-                    tags = run.data.tags
-                    fingerprint = tags.get(names.FINGERPRINT, "")
-                    ours = tags.get(names.ORIGIN, "").startswith(f"{self.out.source_id}/")
-                    asked_for = fingerprint in wanted.fingerprints or wanted.sweep in names.words(
-                        tags.get(names.SWEEP)
-                    )
-                    if asked_for and not ours and fingerprint not in known:
-                        known.add(fingerprint)
-                        yield run
-                token = found.token or None
+            for run in self.shared.search([experiment], f"{where} AND attributes.status = 'FINISHED'"):
+                tags = run.data.tags
+                fingerprint = tags.get(names.FINGERPRINT, "")
+                ours = tags.get(names.ORIGIN, "").startswith(f"{self.out.source_id}/")
+                in_sweep = wanted.sweep in names.words(tags.get(names.SWEEP))
+                asked_for = fingerprint in wanted.fingerprints or in_sweep
+                if asked_for and not ours and fingerprint not in known:
+                    known.add(fingerprint)
+                    yield run
 
     def _lacks(self, own: str, fingerprint: str, origin: str) -> bool:
         """Tell whether no run here is finished with a fingerprint, and no copy of it was deleted here.
@@ -195,24 +187,16 @@ class Exchange:
         """
         if fingerprint in finished_in(self.own, own) - begun_guests_in(self.own):
             return False
-        return not self.own.client.search_runs(
-            [own], f"tags.{names.ORIGIN} = '{origin}'", ViewType.DELETED_ONLY, max_results=1
-        )
+        return not any(self.own.search([own], f"tags.{names.ORIGIN} = '{origin}'", deleted=True))
 
 
 def copies_in(
-    target: Store, source_id: str, which: int = ViewType.ACTIVE_ONLY, where: str = ""
+    target: Store, source_id: str, deleted: bool = False, where: str = ""
 ) -> Iterator[tuple[str, str, str]]:
     """Return the origin, the id and the state of each copy of a store's runs."""
-    client = target.client
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    of_source = f"tags.{names.ORIGIN} LIKE '{source_id}/%'"
-    token: str | None = ""
-    while token is not None:
-        found = client.search_runs(experiments, f"{of_source}{where}", which, 1000, page_token=token or None)
-        for run in found:
-            yield run.data.tags[names.ORIGIN], run.info.run_id, run.data.tags.get(names.STATE, "")
-        token = found.token or None
+    experiments = [experiment.experiment_id for experiment in target.client.search_experiments()]
+    for run in target.search(experiments, f"tags.{names.ORIGIN} LIKE '{source_id}/%'{where}", deleted):
+        yield run.data.tags[names.ORIGIN], run.info.run_id, run.data.tags.get(names.STATE, "")
 
 
 def _conditions(wanted: Wanted) -> list[str]:

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 from handwriting import terminal
 from handwriting.errors import UserError, redact
 from handwriting.sharing import Wanted
+from handwriting.sharing.following import AWAY
 from handwriting.tracking import Store
 
 if TYPE_CHECKING:
     from handwriting.sharing.exchange import Exchange
 
-AWAY = 2.0  # s until a store that gave no answer is asked again
 BETWEEN = 10.0  # s until it is asked again what others have finished
 NICE = 10  # how far training comes first
 

@@ -23,6 +23,7 @@ from handwriting.tracking import Store
 
 log = logging.getLogger(__name__)
 
+AWAY = 2.0  # s until a store that gave no answer is asked again
 SILENCE, WHOLE = 5.0, 60.0  # s for which training waits for a word of it, and in all
 # What does not answer now is asked again by the next look, or by the next command.
 ASKING = {

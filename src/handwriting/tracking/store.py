@@ -171,10 +171,23 @@ class Store:
         """
         import mlflow
 
-        named = {key: os.environ[key] for key in (URI_VARIABLE,) if key in os.environ}
+        named = os.environ.get(URI_VARIABLE)
         mlflow.set_tracking_uri(self.uri)
-        os.environ.pop(URI_VARIABLE, None)
-        os.environ.update(named)
+        if named is None:
+            os.environ.pop(URI_VARIABLE, None)
+        else:
+            os.environ[URI_VARIABLE] = named
+
+    def search(self, experiment_ids: list[str], where: str = "", deleted: bool = False) -> "Iterator[Run]":
+        """Yield all runs of some experiments that fit a filter; MLflow's client gives a page at a time."""
+        from mlflow.entities import ViewType
+
+        which = ViewType.DELETED_ONLY if deleted else ViewType.ACTIVE_ONLY
+        token: str | None = ""
+        while token is not None:
+            found = self.client.search_runs(experiment_ids, where, which, 1000, page_token=token or None)
+            yield from found
+            token = found.token or None
 
     def open_experiment(self, name: str) -> str:
         """Return an experiment's id; make the store and the experiment where they are missing.
