@@ -1,9 +1,11 @@
 """A sweep beside a server that breaks: what training loses by it, and whether the server has all in the end.
 
-    python tests/faults.py [--kills N] [--seed S] [--repeats R]
+    python tests/faults.py [--repeats R] [--epochs E] [--fault NAME ...]
+    python tests/faults.py --kills N [--seed S]
 
 Not part of the tests: a sweep takes one to two minutes. Without --kills: a sweep for each way in which a
-server can fail, and undisturbed ones in turn, as CSV on standard output. With it: sweeps whose processes and
+server can fail, and undisturbed ones in turn, as CSV on standard output; "none" is what live copying itself
+costs. With it: sweeps whose processes and
 whose server are killed at random, seeded moments, N times in all; then `sync --check`, and each run against
 the undisturbed ones. Exit code 1 where a point, a run or a status is lost, twice or false.
 """
@@ -18,7 +20,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
@@ -46,6 +48,7 @@ WHOM = (
 )  # fmt: skip
 TEMPORARY = "kill for 1 s", "kill for 30 s", "kill for 300 s"
 BROKEN = "refuse", "500", "429", "hang"
+FAULTS = "none", *TEMPORARY, "kill for good", *BROKEN, "disk full"
 
 
 def by_name(machine: Machine) -> dict[str, dict[str, Any]]:
@@ -75,9 +78,8 @@ class Disk:
         (self.folder / "filler").unlink()
 
 
-def trained(machine: Machine, address: str, words: tuple[str, ...], fault: Callable[[], None]) -> float:
+def trained(machine: Machine, words: tuple[str, ...], fault: Callable[[], None]) -> float:
     """Train a sweep while a fault comes, when its first epoch is stored; return its seconds."""
-    machine.address = address
     started = time.monotonic()
     with machine.training(*words) as process:
         wait_for(lambda: any(names.LOSS in run.data.metrics for run in machine.runs()))
@@ -92,14 +94,18 @@ def trained(machine: Machine, address: str, words: tuple[str, ...], fault: Calla
     return seconds
 
 
-def table(folder: Path, epochs: int, repeats: int) -> bool:
-    """Write a line for each fault; return whether all is as it should be."""
+def table(folder: Path, epochs: int, repeats: int, faults: Sequence[str]) -> bool:
+    """Write a line for each fault; return whether all is as it should be.
+
+    Without and with a server in turn: `training` is the sum of a sweep's training_seconds.
+    """
     words = (*WORDS, f"epochs={epochs}")
     out = csv.writer(sys.stdout)
-    out.writerow(["fault", "seconds", "undisturbed", "lost_percent", "weights_equal", "differences"])
+    columns = "fault seconds undisturbed lost_percent training undisturbed_training weights_equal differences"
+    out.writerow(columns.split())
     right = True
     for repeat in range(repeats):
-        for fault in ("none", *TEMPORARY, "kill for good", *BROKEN, "disk full"):
+        for fault in faults:
             place = folder / f"{repeat} {fault}"
             for name in ("alone", "machine"):
                 (place / name).mkdir(parents=True)
@@ -109,8 +115,12 @@ def table(folder: Path, epochs: int, repeats: int) -> bool:
             server = Server(place / "server")
             gate = Gate(server)
             alone, machine = Machine(place / "alone", ""), Machine(place / "machine", gate.address)
-            usual = trained(alone, alone.uri, words, lambda: None)
-            seconds = trained(machine, gate.address, words, happens(fault, server, gate, disk))
+            alone.address = alone.uri
+            fate = {alone: lambda: None, machine: happens(fault, server, gate, disk)}
+            # In turn, so that neither is always the one after the other.
+            turns = list(fate)[:: -1 if repeat % 2 else 1]
+            took = {each: trained(each, words, fate[each]) for each in turns}
+            seconds, usual = took[machine], took[alone]
             gate.mode = "pass"
             if fault == "kill for good":
                 server.start()
@@ -120,13 +130,18 @@ def table(folder: Path, epochs: int, repeats: int) -> bool:
             equal = by_name(machine) == by_name(alone)
             right = right and equal and said.endswith("differences: 0")
             lost = 100 * (seconds / usual - 1)
-            out.writerow([fault, f"{seconds:.1f}", f"{usual:.1f}", f"{lost:.1f}", equal, said])
+            training = [f"{training_seconds(each):.1f}" for each in (machine, alone)]
+            out.writerow([fault, f"{seconds:.1f}", f"{usual:.1f}", f"{lost:.1f}", *training, equal, said])
             sys.stdout.flush()
             server.tell(signal.SIGKILL)
             gate.close()
             if disk:
                 subprocess.run(["umount", "--lazy", str(disk.folder)], check=True)
     return right
+
+
+def training_seconds(machine: Machine) -> float:
+    return sum(run.data.metrics.get(names.TRAINING_SECONDS, 0) for run in machine.runs())
 
 
 def happens(fault: str, server: Server, gate: Gate, disk: Disk | None) -> Callable[[], None]:
@@ -210,7 +225,8 @@ def soak(folder: Path, kills: int, seed: int) -> bool:
     for name in ("server", "alone"):
         (folder / name).mkdir()
     server, alone = Server(folder / "server"), Machine(folder / "alone", "")
-    trained(alone, alone.uri, words, lambda: None)
+    alone.address = alone.uri
+    trained(alone, words, lambda: None)
     expected = by_name(alone)
     done: Counter[str] = Counter()
     started = time.monotonic()
@@ -283,12 +299,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--repeats", type=int, default=1, help="of the table")
     parser.add_argument("--epochs", type=int, default=20, help="of its sweeps")
+    parser.add_argument("--fault", choices=FAULTS, nargs="+", default=FAULTS, help="these only")
     arguments = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="faults-"))
     if arguments.kills:
         right = soak(folder, arguments.kills, arguments.seed)
     else:
-        right = table(folder, arguments.epochs, arguments.repeats)
+        right = table(folder, arguments.epochs, arguments.repeats, arguments.fault)
     sys.exit(not right)
 
 
