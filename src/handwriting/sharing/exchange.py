@@ -13,7 +13,7 @@ from handwriting.sharing.states import begun_guests_in, finished_in, guests_in, 
 from handwriting.tracking import Store, names
 from handwriting.tracking.identity import digest
 
-PAUSE, SHARE = 2.0, 20  # s between two looks, at the least and as a multiple of what a look takes
+PAUSE, SHARE, LONGEST = 2.0, 20, 10.0  # s between two rounds: at least, as a multiple of one, at most
 REMEMBERED = 60  # s for which it is taken as known what the shared store has
 REFUSED = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST")  # of one run; other errors are of the store
 
@@ -33,7 +33,7 @@ class Exchange:
         self._refused: dict[str, str] = {}  # states by run
         self._there: dict[str, str | None] = {}  # states of copies by origin; None of those that were deleted
         self._read_at: float | None = None
-        self._looked = 0.0  # s that the last look at this machine's runs took
+        self._took = 0.0  # s, the last round
 
     def look(self, only: Sequence[Wanted] | None = None) -> dict[str, str]:
         """Return the runs of which the shared store has no copy, or not as they are now: states by id.
@@ -43,11 +43,9 @@ class Exchange:
         Args:
             only: which runs are looked at; None for all.
         """
-        started = time.monotonic()
         guests = guests_in(self.own)
         chosen = None if only is None else sorted(self._ids(only) - guests.keys())
         found = states(self.own, chosen)
-        self._looked = time.monotonic() - started
         there = self._copies(only)
         return {
             run_id: state
@@ -69,6 +67,7 @@ class Exchange:
         Raises:
             MlflowException: the shared store does not answer.
         """
+        started = time.monotonic()
         lock = FileLock(self.own.folder / f".sync-{digest(self.shared.uri)}.lock")  # one process at a time
         try:
             with lock:
@@ -86,14 +85,15 @@ class Exchange:
                         problem = f"is not copied: {str(error).splitlines()[0]}"
                     yield run, problem
                 self._join_sweeps(only)
+            self._took = time.monotonic() - started
         except BaseException:
             self.forget()  # who knows what it has when it answers again
             raise
 
     @property
     def pause(self) -> float:
-        """The seconds until the next look."""
-        return max(PAUSE, SHARE * self._looked)
+        """The seconds until the next round: training and the server have the rest of the time."""
+        return max(PAUSE, min(SHARE * self._took, LONGEST))
 
     def forget(self) -> None:
         """Ask the shared store again what it has, at the next look."""
