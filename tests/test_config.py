@@ -124,15 +124,26 @@ def default_with(key: str, value: object) -> DictConfig:
 
 
 def test_every_range_is_tested() -> None:
-    of_hydra = {"hydra.launcher.jobs"}  # in no job's config
+    of_hydra = {f"hydra.launcher.{name}" for name in OF_LAUNCHERS}  # in no job's config
     assert {*OUTSIDE_AND_INSIDE, *of_hydra} == {name for name, key in KEYS.items() if key.holds is not None}
 
 
-def test_a_sweep_takes_one_job_at_once_or_more_or_as_many_as_fit() -> None:
-    for jobs in (1, None):
-        check_value("hydra.launcher.jobs", jobs)
-    with pytest.raises(UserError, match=r"^hydra\.launcher\.jobs must be .* at least 1, .*Received: 0$"):
-        check_value("hydra.launcher.jobs", 0)
+OF_LAUNCHERS: dict[str, tuple[list[object], list[object]]] = {
+    "jobs": ([1, None], [0, "two"]),
+    "num_gpus": ([0, 0.5, 2], [-1, None]),
+    "retries": ([0, 3], [-1, None]),
+}
+
+
+@pytest.mark.parametrize("name", OF_LAUNCHERS)
+def test_the_settings_of_launchers_have_ranges(name: str) -> None:
+    """As many jobs as fit is null."""
+    good, bad = OF_LAUNCHERS[name]
+    for value in good:
+        check_value(f"hydra.launcher.{name}", value)
+    for value in bad:
+        with pytest.raises(UserError, match=rf"^hydra\.launcher\.{name} must be .* Received: {value}"):
+            check_value(f"hydra.launcher.{name}", value)
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,9 @@ GROUPS = (
 OPEN_GROUPS = ("optimizer", "schedule", "model")  # whose members are made by a `_target_`
 OF_SWEEP = ("arms", "margin", "tuning")  # keys that are nothing to one run
 LOCAL_FIRST, DIRECT = "local_first", "direct"  # how runs get to a shared store
-TOLD = tuple(f"tracking.{name}" for name in ("sweep", "arm", "label", "tuning"))  # to a job by its sweep
+TOLD = tuple(
+    f"tracking.{name}" for name in ("sweep", "arm", "label", "tuning", "retries")
+)  # to a job by its sweep
 
 
 @dataclass
@@ -55,7 +57,8 @@ class TrackingConfig:
     """Where runs are stored: an MLflow tracking URI, the name of an experiment in it, how they get there.
 
     A sweep tells each of its jobs its own name, the place of the job's arm among its arms, from 0, and the
-    arm's label; a tuning tells the arm that the job's setting is tried for.
+    arm's label; a tuning tells the arm that the job's setting is tried for; a launcher how often it has begun
+    the job before.
     """
 
     uri: str = MISSING
@@ -65,6 +68,7 @@ class TrackingConfig:
     arm: int | None = None
     label: str = ""
     tuning: str = ""
+    retries: int = 0
 
 
 @dataclass
@@ -212,8 +216,10 @@ def _calls(key: str, node: Any) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def parts(cfg: DictConfig) -> Iterator[tuple[str, Any]]:
     """Yield what is made by a `_target_`, with its key: ("optimizer", {...}), ("metrics[0]", {...})."""
-    values = OmegaConf.to_container(cfg, resolve=True)
-    assert isinstance(values, dict)
+    values: Any = {
+        key: OmegaConf.to_container(cfg[key], resolve=True)
+        for key in (*OPEN_GROUPS, "start", "metrics", "callbacks")
+    }
     for key in OPEN_GROUPS:
         yield key, values[key]
     if values["start"]["optimizer"]:
@@ -250,8 +256,8 @@ def flatten(cfg: DictConfig) -> dict[str, Any]:
 def keys_help(root: DictConfig) -> str:
     """Return what `--help` says of the keys of a composed config."""
     values = flatten(OmegaConf.masked_copy(root, [str(key) for key in root if key != "hydra"]))
-    if "jobs" in root.hydra.launcher:  # another launcher has none
-        values["hydra.launcher.jobs"] = root.hydra.launcher.jobs
+    own = {f"hydra.launcher.{name}": value for name, value in root.hydra.launcher.items()}
+    values |= {name: value for name, value in own.items() if key_of(name)}
     return redact(table(values)).replace("$", "$$")  # Hydra's help is a template
 
 

@@ -111,6 +111,7 @@ KEYS: dict[str, Key] = {
     "tracking.arm": _TOLD,
     "tracking.label": _TOLD,
     "tracking.tuning": _TOLD,
+    "tracking.retries": _TOLD,
     "start.optimizer": Key(
         "starts from the weights of a run with this optimizer",
         "an optimizer, or null for random weights",
@@ -151,6 +152,15 @@ KEYS: dict[str, Key] = {
         "jobs of a sweep at once",
         "a whole number, at least 1, or null for as many as cores and memory allow",
         lambda x: x is None or x >= 1,
+    ),
+    "hydra.launcher.address": Key("of a Ray cluster", "HOST:PORT, or null to make one of this machine"),
+    "hydra.launcher.num_gpus": Key(
+        "GPUs of each job", "a number >= 0, such as 0.5 to share one", lambda x: 0 <= x < math.inf
+    ),
+    "hydra.launcher.retries": Key(
+        "how often a job is begun again whose process or node was lost",
+        "a whole number, at least 0",
+        lambda x: x >= 0,
     ),
     "force": Key("run again what is finished", "true or false"),
     "margin": Key(

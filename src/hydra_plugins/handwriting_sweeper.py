@@ -1,24 +1,22 @@
 """Hydra's sweeper `tracked`; Hydra looks for plug-ins in the namespace `hydra_plugins` only."""
 
-import copy
-import functools
+from collections.abc import Callable
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper, BasicSweeperConf
-from hydra.conf import RuntimeConf
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
-from handwriting.config import check_value, cores
+from handwriting.config import DIRECT, check_value, cores
 from handwriting.errors import UserError
-from handwriting.kinds import check_kinds
 from handwriting.sweeps.arms import Asked, check_names, named_jobs
-from handwriting.sweeps.processes import jobs_that_fit
+from handwriting.sweeps.composing import Composer
 from handwriting.sweeps.seeds import all_seeds
 from handwriting.sweeps.sweep import run_sweep
 from handwriting.sweeps.tuning import Tuner, space_asked
+from handwriting.tracking import Store
 
 
 class TrackedSweeper(BasicSweeper):
@@ -32,18 +30,23 @@ class TrackedSweeper(BasicSweeper):
         assert self.config is not None
         assert self.hydra_context is not None
         assert self.launcher is not None
+        for name, value in self.config.hydra.launcher.items():
+            check_value(f"hydra.launcher.{name}", value)
         jobs_at_once = self.config.hydra.launcher.get("jobs")
-        check_value("hydra.launcher.jobs", jobs_at_once)
         if self.config.threads is None:
             # Said to each job in words: the number of threads is part of what determines a run's result,
-            # so it must not depend on how many jobs there happen to be.
+            # so it must not depend on how many jobs there happen to be, or on a node's cores.
             at_once = jobs_at_once or cores()
             arguments = [*arguments, f"threads={max(1, cores() // at_once)}"]
+        if self.config.hydra.launcher.get("address") and Store(self.config.tracking.uri).database is None:
+            # A node may go and not come back, with all that is on its disk.
+            arguments = [*arguments, f"tracking.mode={DIRECT}"]
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         parsed = parser.parse_overrides([*self._parse_config(), *arguments])
         choices = self.config.hydra.runtime.choices
         experiment = choices.get("experiment") or choices.get("tuning") or "sweep"
-        at_once = jobs_at_once or ("jobs" in self.config.hydra.launcher and jobs_that_fit()) or 1
+        compose = Composer(self.hydra_context.config_loader, self.config).compose
+        room: Callable[[], int] = getattr(self.launcher, "at_once", lambda: 1)
         try:
             if self.config.get("tuning") is not None:
                 if self.config.get("arms") is not None:
@@ -51,13 +54,11 @@ class TrackedSweeper(BasicSweeper):
                 own: Any = OmegaConf.to_container(self.config.tuning)
                 space, shared = space_asked(own, parsed)
                 file = choices.get("tuning") or experiment
-                return Tuner(
-                    file, experiment, space, shared, self._compose, parser, self.launcher, at_once
-                ).run()
+                return Tuner(file, experiment, space, shared, compose, parser, self.launcher, room).run()
             if self.config.hydra.job.config_name == "tune":
                 raise UserError("tuning has no value. Give one: tuning=NAME, of a file in conf/tuning")
             asked, until_clear = self._asked(parsed, parser)
-            return run_sweep(experiment, asked, self._compose, self.launcher, until_clear, at_once)
+            return run_sweep(experiment, asked, compose, self.launcher, until_clear, room)
         finally:
             getattr(self.launcher, "close", lambda: None)()  # ours keeps its workers from batch to batch
 
@@ -76,27 +77,6 @@ class TrackedSweeper(BasicSweeper):
         if arms is None:
             return [Asked(job) for job in jobs], until_clear
         return named_jobs(arms, jobs, parser.parse_overrides), until_clear
-
-    def _compose(self, job: list[str]) -> tuple[DictConfig, RuntimeConf]:
-        """Return the config of a job's overrides, and Hydra's notes on it.
-
-        Hydra takes 75 ms for each, so jobs that differ in the seed alone are composed once.
-        """
-        seeds = [word.removeprefix("seed=") for word in job if word.startswith("seed=")]
-        if not seeds or not seeds[-1].isdecimal():
-            return self._compose_whole(tuple(job))
-        cfg, runtime = self._compose_whole(tuple(word for word in job if not word.startswith("seed=")))
-        cfg = copy.deepcopy(cfg)
-        cfg.seed = int(seeds[-1])
-        return cfg, runtime
-
-    @functools.cache  # noqa: B019  # for the one sweep of a process
-    def _compose_whole(self, job: tuple[str, ...]) -> tuple[DictConfig, RuntimeConf]:
-        assert self.hydra_context is not None
-        assert self.config is not None
-        cfg = self.hydra_context.config_loader.load_sweep_config(self.config, list(job))
-        check_kinds(cfg, cfg.hydra.runtime)
-        return OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"]), cfg.hydra.runtime
 
 
 ConfigStore.instance().store(

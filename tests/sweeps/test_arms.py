@@ -9,7 +9,7 @@ from hydra.conf import RuntimeConf
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
-from handwriting.config import compose
+from handwriting.config import compose, flatten
 from handwriting.errors import UserError
 from handwriting.sweeps.arms import Asked, named_jobs, product_labels, reaching
 from handwriting.sweeps.plan import plan_jobs
@@ -72,7 +72,7 @@ def test_a_product_is_labelled_by_what_varies_and_as_the_store_has_it() -> None:
         for rate in ("1e-3", "3e-4")
         for seed in (0, 1)
     ]
-    labels = product_labels(jobs, [compose(*job.overrides) for job in jobs])
+    labels = product_labels(jobs, [flatten(compose(*job.overrides)) for job in jobs])
     assert labels == ["learning_rate 0.001"] * 2 + ["learning_rate 0.0003"] * 2
 
 

@@ -21,6 +21,7 @@ from handwriting.sweeps.arms import Asked
 from handwriting.sweeps.plan import name_of, plan_jobs
 from handwriting.sweeps.sweep import run_sweep
 from handwriting.tracking import names
+from handwriting.tracking.identity import identify
 
 
 class Launched(Launcher):
@@ -130,6 +131,29 @@ def test_a_sweep_keeps_its_name_with_more_seeds_and_has_another_with_another_arm
     other, _ = plan_jobs(asked("x", 0, more=["batch_size=7"]), compose_words)
     assert name not in (name_of("mine", other, named=False), name_of("mine", few, named=True))
     assert [job.arm for job in more] == [0, 1] * 3
+
+
+@pytest.mark.parametrize("more", [[], ["batch_size=${seed}"]], ids=["seed alone", "follows from the seed"])
+def test_a_job_is_known_by_the_same_whether_it_is_composed_or_follows_from_others(more: list[str]) -> None:
+    """Of jobs that differ in the seed alone two are composed, if nothing else follows from the seed."""
+    composed: list[list[str]] = []
+
+    def counted(words: list[str]) -> tuple[DictConfig, RuntimeConf]:
+        composed.append(words)
+        return compose_words(words)
+
+    jobs, _ = plan_jobs(asked("x", 3, 5, 7, 11, more=more), counted)
+    assert [job.seed for job in jobs] == [3, 3, 5, 5, 7, 7, 11, 11]
+    assert len(composed) == (8 if more else 4)
+    for job in jobs:
+        cfg = compose(*job.overrides)
+        alone = identify(cfg, dataset_digest(cfg.data))
+        assert (job.identity.fingerprint, job.identity.arm) == (alone.fingerprint, alone.arm)
+
+
+def test_the_seed_of_each_job_is_checked_though_only_two_are_composed() -> None:
+    with pytest.raises(UserError, match=r"seed must be a whole number .* Received: 4294967296"):
+        plan_jobs(asked("x", 0, 1, 2**32), compose_words)
 
 
 def test_the_first_mistake_of_any_job_is_said_before_one_starts() -> None:

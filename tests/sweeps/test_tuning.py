@@ -186,7 +186,7 @@ def test_arms_whose_best_settings_are_the_same_are_not_judged() -> None:
         return compose(*words), RuntimeConf()
 
     nothing: Any = None
-    tuner = Tuner("mine", "mine", asked()[0], [], composed, PARSER, nothing, at_once=1)
+    tuner = Tuner("mine", "mine", asked()[0], [], composed, PARSER, nothing, at_once=lambda: 1)
     own = Asked(["seed=0"], "a", ["optimizer=adam"], "tuning.arms.a")
     tuner.check_differ([own, Asked(["seed=0"], "b", ["optimizer=sgd"], "tuning.arms.b")])
     same = Asked(["seed=0"], "b", ["optimizer=adam", "optimizer.learning_rate=1e-3"], "tuning.arms.b")

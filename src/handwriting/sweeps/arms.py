@@ -8,9 +8,8 @@ from typing import Any
 
 from hydra.core.override_parser.types import Override
 from hydra.errors import OverrideParseException
-from omegaconf import DictConfig
 
-from handwriting.config import GROUPS, flatten
+from handwriting.config import GROUPS
 from handwriting.errors import UserError
 from handwriting.tracking.labels import labels_of
 
@@ -121,12 +120,17 @@ def checked(
     return [str(override.input_line) for override in overrides]
 
 
-def product_labels(jobs: Sequence[Asked], configs: Sequence[DictConfig]) -> list[str]:
-    """Return a label for each job of a product of values: what varies, as the store will have it."""
-    rows = []
-    for job, cfg in zip(jobs, configs, strict=True):
-        flat = flatten(cfg)
-        rows.append({key: str(flat.get(key, value)) for key, value in words_of(job.shared).items()})
+def product_labels(jobs: Sequence[Asked], configs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a label for each job of a product of values: what varies, as the store will have it.
+
+    Args:
+        jobs: as they were asked for.
+        configs: of each, the config as one level.
+    """
+    rows = [
+        {key: str(flat.get(key, value)) for key, value in words_of(job.shared).items()}
+        for job, flat in zip(jobs, configs, strict=True)
+    ]
     varying = _varying(rows)
     return labels_of([[(key, row[key]) for key in varying] for row in rows], _GROUPS)
 

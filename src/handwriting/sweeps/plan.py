@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from hydra.conf import RuntimeConf
 from hydra.errors import HydraException
@@ -23,16 +24,43 @@ class JobsFailed(Exception):
 
 @dataclass(frozen=True)
 class Job:
-    """One job of a sweep: overrides, config, what it is known by; its arm's place, from 0, and label."""
+    """One job of a sweep.
+
+    Args:
+        overrides: its own.
+        cfg: its config, but for the seed: jobs that differ in that alone have one.
+        seed: its seed.
+        identity: what it is known by.
+        arm: its arm's place, from 0.
+        label: of its arm.
+    """
 
     overrides: list[str]
     cfg: DictConfig
+    seed: int
     identity: Identity
     arm: int
     label: str
 
 
 Compose = Callable[[list[str]], tuple[DictConfig, RuntimeConf]]
+
+
+@dataclass(frozen=True)
+class Composed:
+    """The config of a job, and what follows from it.
+
+    Args:
+        cfg: the config.
+        runtime: Hydra's notes on it.
+        flat: the config as one level.
+        identity: what the job is known by.
+    """
+
+    cfg: DictConfig
+    runtime: RuntimeConf
+    flat: dict[str, Any]
+    identity: Identity
 
 
 def plan_jobs(asked: Sequence[Asked], compose: Compose) -> tuple[list[Job], list[str]]:
@@ -47,44 +75,40 @@ def plan_jobs(asked: Sequence[Asked], compose: Compose) -> tuple[list[Job], list
     Raises:
         UserError: the first mistake found.
     """
-    digests: dict[str, str] = {}  # each data set is read once
-    checked: set[tuple[str, ...]] = set()  # overrides less the seed
-    configs, identities, notes = [], [], []
+    read = _Reader(compose)
+    found: list[tuple[Composed, Identity]] = []
     for job in asked:
-        own = tuple(word for word in job.overrides if not word.startswith("seed="))
         try:
-            cfg, runtime = compose(job.overrides)
-            if own in checked:
-                check_value("seed", cfg.seed)
-            else:
-                check_config(cfg)
-                checked.add(own)
+            found.append(read.job(job.overrides))
         except (UserError, HydraException) as error:
             if job.where:
                 error.add_note(job.where)
             raise
-        data = repr(cfg.data)
-        if data not in digests:
-            digests[data] = dataset_digest(cfg.data)
-        configs.append(cfg)
-        identities.append(identify(cfg, digests[data]))
-        notes.append(runtime)
+    identities = [identity for _, identity in found]
     named = bool(asked[0].arm)
-    labels = [job.arm for job in asked] if named else product_labels(asked, configs)
+    labels = (
+        [job.arm for job in asked]
+        if named
+        else product_labels(asked, [composed.flat for composed, _ in found])
+    )
     if named:
         _check_named(labels, identities)
     places: dict[str, int] = {}
     jobs = [
-        Job(job.overrides, cfg, identity, places.setdefault(identity.arm, len(places)), label)
-        for job, cfg, identity, label in zip(asked, configs, identities, labels, strict=True)
-    ]
-    for tracking in {cfg.tracking.uri: cfg.tracking for cfg in configs}.values():
+        Job(
+            job.overrides, composed.cfg, int(identity.setting["seed"]), identity,
+            places.setdefault(identity.arm, len(places)), label,
+        )
+        for job, (composed, identity), label in zip(asked, found, labels, strict=True)
+    ]  # fmt: skip
+    each = {id(composed): composed for composed, _ in found}.values()
+    for tracking in {composed.cfg.tracking.uri: composed.cfg.tracking for composed in each}.values():
         stores_of(tracking)[0].check()
     first: dict[int, int] = {}  # of each arm the first job
     for number, planned in enumerate(jobs):
         first.setdefault(planned.arm, number)
-    members = [_members(configs[number], notes[number]) for number in first.values()]
-    asks = {check_precision(cfg.precision) for cfg in configs} - {""}
+    members = [_members(found[number][0]) for number in first.values()]
+    asks = {check_precision(composed.cfg.precision) for composed in each} - {""}
     return jobs, [*asks, *reaching([asked[number] for number in first.values()], members)]
 
 
@@ -103,13 +127,50 @@ def _check_named(arms: Sequence[str], identities: Sequence[Identity]) -> None:
             )
 
 
-def _members(cfg: DictConfig, runtime: RuntimeConf) -> dict[str, Member]:
+def _members(composed: Composed) -> dict[str, Member]:
     """Return the chosen member of each open group, with its file's own values and those of the config."""
+    cfg, runtime = composed.cfg, composed.runtime
     chosen = {group: str(runtime.choices[group]) for group in OPEN_GROUPS}
     return {
         group: (name, own_values(runtime, group, name), dict(flatten(cfg[group])))
         for group, name in chosen.items()
     }
+
+
+class _Reader:
+    """Composes and checks jobs; of those that differ in the seed alone, the first two.
+
+    The second one tells whether anything else follows from the seed, as in batch_size=${seed}: then all do.
+    """
+
+    def __init__(self, compose: Compose):
+        self.compose = compose
+        self.digests: dict[str, str] = {}  # each data set is read once
+        self.first: dict[tuple[str, ...], Composed] = {}  # by overrides less the seed
+        self.alike: dict[tuple[str, ...], bool] = {}
+
+    def job(self, overrides: list[str]) -> tuple[Composed, Identity]:
+        """Return a job's config, in which another seed may stand, and what it is known by."""
+        own = tuple(word for word in overrides if not word.startswith("seed="))
+        seed = next((word.removeprefix("seed=") for word in reversed(overrides) if word not in own), "")
+        if self.alike.get(own) and seed.isdecimal():
+            check_value("seed", int(seed))
+            first = self.first[own]
+            return first, first.identity.with_seed(int(seed))
+        cfg, runtime = self.compose(overrides)
+        if own in self.first:
+            check_value("seed", cfg.seed)
+        else:
+            check_config(cfg)
+        data = repr(cfg.data)
+        if data not in self.digests:
+            self.digests[data] = dataset_digest(cfg.data)
+        flat = flatten(cfg)
+        composed = Composed(cfg, runtime, flat, identify(cfg, self.digests[data]))
+        first = self.first.setdefault(own, composed)
+        if first is not composed and own not in self.alike:
+            self.alike[own] = flat | {"seed": 0} == first.flat | {"seed": 0}
+        return composed, composed.identity
 
 
 def name_of(experiment: str, jobs: Sequence[Job], named: bool) -> str:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from hydra.core.override_parser.types import Quote, QuotedString
@@ -30,7 +30,7 @@ def run_sweep(
     compose: Compose,
     launcher: Launcher,
     until_clear: bool = False,
-    at_once: int = 1,
+    at_once: Callable[[], int] = lambda: 1,
     first_number: int = 0,
 ) -> list[JobReturn]:
     """Run all jobs, or seed by seed until it is clear; print their table, however they ended, and report.
@@ -41,7 +41,7 @@ def run_sweep(
         compose: as for `plan_jobs`.
         launcher: Hydra's.
         until_clear: whether the jobs are all that there may be, of which as many are run as it takes.
-        at_once: how many of them at a time.
+        at_once: returns how many of them run at a time.
         first_number: Hydra's number of the first job.
 
     Raises:
@@ -61,10 +61,10 @@ def run_sweep(
             keep_plan(store, experiment_id, name, plan)
         follow(wanted(tracking.experiment_name, name, jobs))
         begun: list[Job] = []
-        by_seed = batches(jobs, at_once, lambda: _seeds_wanted(store, experiment_id, name, begun))
-        table, returned = launch(
-            store, experiment_id, name, by_seed if plan.looks else [jobs], launcher, begun, first_number
-        )
+        by_seed: Iterable[Sequence[Job]] = [jobs]
+        if plan.looks:
+            by_seed = batches(jobs, at_once(), lambda: _seeds_wanted(store, experiment_id, name, begun))
+        table, returned = launch(store, experiment_id, name, by_seed, launcher, begun, first_number)
         finished = table["status"] == "FINISHED"
         if finished.any():
             from handwriting.compare import report
@@ -122,12 +122,12 @@ def _planned(jobs: list[Job], until_clear: bool) -> tuple[list[Job], Plan]:
     arms = 1 + max(job.arm for job in jobs)
     if until_clear:
         check_arms(arms)
-        jobs = sorted(jobs, key=lambda job: job.cfg.seed)
+        jobs = sorted(jobs, key=lambda job: job.seed)
     if until_clear and arms > 2:
         from handwriting.compare.pairs import seeds_needed
 
         seeds = seeds_needed(arms)
-        jobs = [job for job in jobs if job.cfg.seed < seeds]
+        jobs = [job for job in jobs if job.seed < seeds]
         log.info(
             "%d arms: a fixed number of %d seeds, corrected by Holm. Looks until clear are for two arms: "
             "their rule does not hold for several pairs at once",
@@ -135,7 +135,7 @@ def _planned(jobs: list[Job], until_clear: bool) -> tuple[list[Job], Plan]:
         )  # fmt: skip
     looks = LOOKS if until_clear and arms == 2 else ()
     margin = jobs[0].cfg.margin / names.metric(names.TEST_ACCURACY).factor
-    return jobs, Plan(tuple(sorted({job.cfg.seed for job in jobs})), looks, margin)
+    return jobs, Plan(tuple(sorted({job.seed for job in jobs})), looks, margin)
 
 
 def wanted(experiment: str, sweep: str, jobs: Sequence[Job]) -> Wanted:
@@ -164,7 +164,7 @@ def _seeds_wanted(store: Store, experiment_id: str, sweep: str, begun: Sequence[
 
 def _known(jobs: Sequence[Job]) -> dict[str, tuple[str, int]]:
     """Return the label of each job's arm and its seed, by fingerprint."""
-    return {job.identity.fingerprint: (job.label, job.cfg.seed) for job in jobs}
+    return {job.identity.fingerprint: (job.label, job.seed) for job in jobs}
 
 
 def _place(sweep: str, job: Job) -> list[str]:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -42,7 +42,7 @@ class Tuner:
         compose: as for `plan_jobs`.
         parser: Hydra's.
         launcher: Hydra's.
-        at_once: jobs that run at a time.
+        at_once: returns how many jobs run at a time.
     """
 
     file: str
@@ -52,7 +52,7 @@ class Tuner:
     compose: Compose
     parser: OverridesParser
     launcher: Launcher
-    at_once: int
+    at_once: Callable[[], int]
 
     def run(self) -> Sequence[JobReturn]:
         """Try the settings of each arm, choose, and judge the chosen ones; report.

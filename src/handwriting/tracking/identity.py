@@ -41,6 +41,10 @@ class Identity:
         """The digest of the setting alone: runs of two versions of the code have the same."""
         return digest(self.setting)
 
+    def with_seed(self, seed: int) -> "Identity":
+        """Return the identity of the same setting with another seed."""
+        return Identity(self.setting | {"seed": float(seed)}, self.code, self.modules)
+
     @cached_property
     def fingerprint(self) -> str:
         """What the run is known by."""
@@ -73,8 +77,13 @@ def identify(cfg: DictConfig, data_sha256: str) -> Identity:
     }
     # A number counts by its value: 1 is 1.0, as 1e-3 is 0.001.
     setting = {key: float(value) if type(value) is int else value for key, value in setting.items()}
-    targets = tuple(sorted({target for key, part in parts(cfg) for _, target in called(key, part)}))
+    targets = targets_of(cfg)
     return Identity(setting, code_of(targets), files_of(targets))
+
+
+def targets_of(cfg: DictConfig) -> tuple[str, ...]:
+    """Return all that a config has made: the values of its `_target_`, each once."""
+    return tuple(sorted({target for key, part in parts(cfg) for _, target in called(key, part)}))
 
 
 def digest(values: Any) -> str:
