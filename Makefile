@@ -23,7 +23,7 @@ $(call number,PORT,ui demo server)
 # $(call quietly,COMMAND): show what it says only where it fails.
 quietly = @said=$$($(1) 2>&1) || { echo "$$said" >&2; exit 1; }
 
-.PHONY: help setup sweep quick tuned notebook-protocol report promote predict demo export analysis lab extras ui server sync orphans test soak simulate bench lint lock clean
+.PHONY: help setup sweep quick tuned notebook-protocol report promote predict demo export analysis lab extras ray ui server sync orphans test soak simulate bench lint lock clean
 
 help: ## say what there is
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 26
@@ -83,17 +83,19 @@ lab: .venv/ready ## open your own copy of the analysis notebook, mlruns/lab.ipyn
 	@test -e mlruns/lab.ipynb || cp notebooks/analysis.ipynb mlruns/lab.ipynb
 	$(RUN) jupyterlab --ServerApp.ip=127.0.0.1 mlruns/lab.ipynb
 
-.venv/extras: requirements-server.lock .venv/ready
-	$(call quietly,VIRTUAL_ENV=.venv .venv/bin/uv pip install --quiet --require-hashes --compile-bytecode -r requirements-server.lock)
+.venv/%.extra: requirements-%.lock .venv/ready
+	$(call quietly,VIRTUAL_ENV=.venv .venv/bin/uv pip install --quiet --require-hashes --compile-bytecode -r requirements-$*.lock)
 	@touch $@
 
-extras: .venv/extras ## what a store on PostgreSQL or in S3 takes
+extras: .venv/server.extra ## what a store on PostgreSQL or in S3 takes
+
+ray: .venv/ray.extra ## what a sweep on a Ray cluster takes
 
 ui: .venv/ready ## open the store in MLflow's UI (PORT=n)
 	$(RUN) handwriting.ui $(if $(PORT),--port $(PORT))
 
 # HOST of the command line only: of some shells' environment it is this machine's name.
-server: .venv/extras ## a store for a team (PORT=n, HOST=address, NAMES="name ...", DATABASE=uri, ARTIFACTS=place, AUTH=yes)
+server: .venv/server.extra ## a store for a team (PORT=n, HOST=address, NAMES="name ...", DATABASE=uri, ARTIFACTS=place, AUTH=yes)
 	$(RUN) handwriting.server $(strip $(if $(PORT),--port $(PORT)) \
 		$(if $(filter command,$(origin HOST)),--host $(HOST)) $(if $(NAMES),--names $(NAMES)) \
 		$(if $(DATABASE),--database '$(DATABASE)') $(if $(ARTIFACTS),--artifacts '$(ARTIFACTS)') $(if $(AUTH),--auth))
@@ -110,7 +112,7 @@ orphans: .venv/ready ## mark runs as KILLED whose process is gone
 	$(call quietly,VIRTUAL_ENV=.venv .venv/bin/uv pip install --quiet --require-hashes --target .venv/tests -r tests/requirements.lock)
 	@touch $@
 
-test: .venv/tests/ready .venv/extras ## run the tests
+test: .venv/tests/ready .venv/server.extra .venv/ray.extra ## run the tests
 	@# One process more than two cores, as some tests wait: for a server, or for TensorFlow.
 	$(RUN) pytest -n 3 --dist loadfile --no-loadscope-reorder
 
@@ -130,15 +132,17 @@ lint: .venv/ready ## check style, types and the direction of imports
 	.venv/bin/python -c 'from importlinter.cli import lint_imports_command as lint; lint()' --no-logo
 
 COMPILE = .venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url
-# What the extra alone adds: with the whole project it would be requirements.lock once more.
-EXTRA = import tomllib; [print(line) for line in tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["server"]]
+# What an extra alone adds: with the whole project it would be requirements.lock once more.
+EXTRA = import sys, tomllib; [print(line) for line in tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"][sys.argv[1]]]
 
-lock: .venv/ready ## renew the three lock files
+lock: .venv/ready ## renew the four lock files
 	$(COMPILE) --extra dev --output-file requirements.lock pyproject.toml
-	@set -o pipefail; .venv/bin/python -c '$(EXTRA)' | \
-		$(COMPILE) --constraint requirements.lock --output-file requirements-server.lock -
-	$(COMPILE) --constraint requirements.lock --constraint requirements-server.lock \
-		--output-file tests/requirements.lock tests/requirements.in
+	@set -o pipefail; constraints="--constraint requirements.lock"; for extra in server ray; do \
+		.venv/bin/python -c '$(EXTRA)' $$extra | \
+			$(COMPILE) $$constraints --output-file requirements-$$extra.lock - || exit; \
+		constraints+=" --constraint requirements-$$extra.lock"; \
+	done; \
+	$(COMPILE) $$constraints --output-file tests/requirements.lock tests/requirements.in
 
 clean: ## remove .venv and caches; mlruns/ stays
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache

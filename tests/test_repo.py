@@ -129,7 +129,12 @@ def test_a_number_that_a_goal_does_not_take_is_let_alone() -> None:
 
 @pytest.mark.parametrize(
     ("file", "least"),
-    [("requirements.lock", 50), ("requirements-server.lock", 8), ("tests/requirements.lock", 8)],
+    [
+        ("requirements.lock", 50),
+        ("requirements-server.lock", 8),
+        ("requirements-ray.lock", 8),
+        ("tests/requirements.lock", 8),
+    ],
 )
 def test_a_lock_file_has_hashes_and_no_address(file: str, least: int) -> None:
     lines = [line for line in (ROOT / file).read_text().splitlines() if "#" not in line]
@@ -150,15 +155,18 @@ def test_a_room_says_what_it_is_for_and_has_its_tests(room: Path) -> None:
         assert module.stem not in ("utils", "helpers", "common", "misc"), "a name says what is in it"
 
 
-def test_what_only_a_shared_store_takes_is_in_its_own_lock_with_the_versions_of_all() -> None:
+@pytest.mark.parametrize(
+    ("extra", "its"), [("server", {"psycopg", "psycopg-binary", "boto3", "flask-wtf"}), ("ray", {"ray"})]
+)
+def test_what_only_some_take_is_in_a_lock_of_its_own_with_the_versions_of_all(
+    extra: str, its: set[str]
+) -> None:
     def pinned(file: str) -> dict[str, str]:
         return dict(re.findall(r"^([\w.-]+)==(\S+)", (ROOT / file).read_text(), re.MULTILINE))
 
-    everybody, shared = pinned("requirements.lock"), pinned("requirements-server.lock")
-    assert {"psycopg", "psycopg-binary", "boto3", "flask-wtf"} <= shared.keys() - everybody.keys()
-    assert {
-        name: version for name, version in shared.items() if everybody.get(name, version) != version
-    } == {}
+    everybody, own = pinned("requirements.lock"), pinned(f"requirements-{extra}.lock")
+    assert its <= own.keys() - everybody.keys()
+    assert {name: version for name, version in own.items() if everybody.get(name, version) != version} == {}
 
 
 def test_git_keeps_the_stores_folder_and_ignores_what_is_in_it() -> None:

@@ -92,7 +92,7 @@ from multiprocessing.connection import Connection
 from handwriting import terminal
 
 terminal.survive()
-terminal.print_into(Connection(int(sys.argv[1]), readable=False))
+terminal.print_into(Connection(int(sys.argv[1]), readable=False), everything=False)
 print("é from Python", flush=True)
 print("from Python's errors", file=sys.stderr)
 os.write(2, b"from C\\n 10 %\\r 20 %\\r\\n")

@@ -67,13 +67,19 @@ def signal_later(number: int, seconds: float) -> None:
     later.start()
 
 
-def print_into(pipe: "Connection") -> None:
-    """Let all that this process prints on a terminal, C++'s words too, go into a pipe for `Printed`."""
+def print_into(pipe: "Connection", everything: bool) -> None:
+    """Let all that this process prints on a terminal, C++'s words too, go into a pipe for `Printed`.
+
+    Args:
+        pipe: its end for writing.
+        everything: what it prints elsewhere, too.
+    """
     for number, stream in ((1, sys.stdout), (2, sys.stderr)):
-        if os.isatty(number):
-            os.dup2(pipe.fileno(), number)
+        if everything or os.isatty(number):
             assert isinstance(stream, io.TextIOWrapper)
-            stream.reconfigure(encoding="utf-8", errors="plain")  # whatever the terminal's is
+            # Whatever the terminal's is. Before: it asks a file, which this may be now, for its place.
+            stream.reconfigure(encoding="utf-8", errors="plain")
+            os.dup2(pipe.fileno(), number)
 
 
 class Printed:

@@ -69,7 +69,9 @@ def run(cfg: DictConfig) -> float:
         if first is not None:
             own = {"optimizer": chosen["optimizer@start.optimizer"], "start": "fresh"}
             start, _ = run_once(first, dataset, store, {**choices, **own}, wait=True)
-        run_id, val_accuracy = run_once(cfg, dataset, store, choices, start)
+        # Of a job that is begun again the process that was lost may still be ending.
+        again = cfg.tracking.retries > 0
+        run_id, val_accuracy = run_once(cfg, dataset, store, choices, start, wait=again)
         if alone:
             print_result(store, run_id, cfg.tracking.experiment_name)
     return val_accuracy

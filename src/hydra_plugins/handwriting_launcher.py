@@ -1,7 +1,8 @@
-"""Hydra's launcher `processes`; Hydra looks for plug-ins in the namespace `hydra_plugins` only."""
+"""Hydra's launchers `processes` and `ray`; Hydra looks for plug-ins in the namespace `hydra_plugins` only."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn, configure_log, setup_globals
@@ -9,7 +10,9 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from handwriting.sweeps.processes import Pool
+from handwriting.sweeps.cluster import Cluster
+from handwriting.sweeps.dispatch import Dispatch
+from handwriting.sweeps.processes import Pool, jobs_that_fit
 from handwriting.sweeps.worker import Setting
 
 
@@ -23,6 +26,10 @@ class ProcessLauncher(Launcher):
 
     def __init__(self, jobs: int | None = None):
         self.jobs = jobs
+
+    def at_once(self) -> int:
+        """Return how many jobs run at a time."""
+        return self.jobs or jobs_that_fit()
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Take what the jobs need."""
@@ -40,6 +47,44 @@ class ProcessLauncher(Launcher):
         self.pool.close()
 
 
+class RayLauncher(Launcher):
+    """Runs jobs on the nodes of a Ray cluster, as many at once as there is room for.
+
+    Args:
+        address: of the cluster, HOST:PORT; None for one of this machine alone, which ends with the sweep.
+        num_gpus: GPUs that each job has, or a share of one.
+        retries: how often a job is begun again whose process or node was lost.
+    """
+
+    def __init__(self, address: str | None = None, num_gpus: float = 0, retries: int = 3):
+        self.address, self.num_gpus, self.retries = address, num_gpus, retries
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Take what the jobs need."""
+        self.setting = Setting(hydra_context, task_function, config)
+
+    @cached_property
+    def cluster(self) -> Cluster:
+        """Joined when it is needed: a mistake is answered before."""
+        return Cluster(self.address, self.setting.config.threads or 1, self.num_gpus)
+
+    def at_once(self) -> int:
+        """Return how many jobs run at a time."""
+        return self.cluster.at_once()
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Run all jobs; return what each returned or raised, or why it was given up."""
+        setup_globals()
+        config = self.setting.config
+        configure_log(config.hydra.hydra_logging, config.hydra.verbose)
+        return Dispatch(self.setting, self.cluster, self.retries, job_overrides, initial_job_idx).run()
+
+    def close(self) -> None:
+        """Leave the cluster."""
+        if "cluster" in vars(self):
+            self.cluster.close()
+
+
 @dataclass
 class ProcessLauncherConf:
     """Its settings, typed."""
@@ -48,6 +93,15 @@ class ProcessLauncherConf:
     jobs: int | None = None
 
 
-ConfigStore.instance().store(
-    group="hydra/launcher", name="processes", node=ProcessLauncherConf, provider="handwriting"
-)
+@dataclass
+class RayLauncherConf:
+    """Its settings, typed."""
+
+    _target_: str = f"{__name__}.{RayLauncher.__name__}"
+    address: str | None = None
+    num_gpus: float = 0
+    retries: int = 3
+
+
+for name, conf in (("processes", ProcessLauncherConf), ("ray", RayLauncherConf)):
+    ConfigStore.instance().store(group="hydra/launcher", name=name, node=conf, provider="handwriting")

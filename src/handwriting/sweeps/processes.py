@@ -7,6 +7,7 @@ the failure of the job that it had, a new worker takes its place, and the others
 
 import logging
 import multiprocessing
+import pickle
 import signal
 import sys
 import time
@@ -18,12 +19,13 @@ from multiprocessing.connection import wait
 
 import psutil
 from hydra.core.utils import JobReturn, JobStatus
+from omegaconf import DictConfig
 
 from handwriting import terminal
 from handwriting.config import cores
 from handwriting.sweeps.progress import Epoch, Progress
 from handwriting.sweeps.screen import screen_of
-from handwriting.sweeps.worker import Setting, do_jobs, failed
+from handwriting.sweeps.worker import Lost, Place, Setting, do_jobs, failed
 from handwriting.tracking.signals import ENDINGS
 
 log = logging.getLogger(__name__)
@@ -42,6 +44,7 @@ class Pool:
 
     def __init__(self, setting: Setting, at_once: int | None):
         self.setting, self.at_once = setting, at_once
+        self.packed = pickle.dumps(setting)
         self.workers: list[Worker] = []
 
     def run(self, jobs: Sequence[Sequence[str]], first_number: int) -> list[JobReturn]:
@@ -66,12 +69,12 @@ class Pool:
             while len(returned) < len(jobs):
                 while waiting and len(workers) < at_once:
                     with _endings_blocked():
-                        workers.append(Worker(self.setting, screen.pipes))
+                        workers.append(Worker(self.packed, screen.pipes))
                 for worker in workers:
                     if worker.job is None and waiting:
                         index, overrides = waiting.popleft()
                         progress.begin(index, overrides)
-                        worker.give(index, first_number + index, overrides)
+                        worker.give(index, overrides, self.setting.compose(first_number + index, overrides))
                 screen.draw()
                 busy = {worker.connection: worker for worker in workers if worker.job is not None}
                 pipes = [
@@ -82,7 +85,10 @@ class Pool:
                 for worker in [worker for connection, worker in busy.items() if connection in ready]:
                     job = worker.job
                     assert job is not None
-                    told = worker.take(jobs[job])
+                    try:
+                        told = worker.take()
+                    except Lost as lost:
+                        told = failed(jobs[job], f"{lost}; the same command goes on with it")
                     if isinstance(told, Epoch):
                         progress.epoch(job, told)
                         continue
@@ -128,30 +134,36 @@ class Worker:
     """A process that does one job after another.
 
     Args:
-        setting: what all jobs have in common.
-        pipes: whether what it prints on a terminal is to come through a pipe, `printed`.
+        packed: what all jobs have in common, a `Setting`.
+        pipes: whether what it prints on a terminal, where bars stand, is to come through a pipe, `printed`.
+        far: whether all that it prints is to come, where this process is not the sweep's own.
     """
 
-    def __init__(self, setting: Setting, pipes: bool):
+    def __init__(self, packed: bytes, pipes: bool, far: bool = False):
         # Spawned, not forked: a forked TensorFlow hangs.
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
-        ours, output = context.Pipe(duplex=False) if pipes else (None, None)
+        ours, output = context.Pipe(duplex=False) if pipes or far else (None, None)
         self.printed = terminal.Printed(ours) if ours else None
-        self.process = context.Process(target=do_jobs, args=(theirs, output, setting), daemon=True)
+        place = Place(output, far, bars=pipes)
+        self.process = context.Process(target=do_jobs, args=(theirs, place, packed), daemon=True)
         self.process.start()
         theirs.close()  # so that its death is the end of the file here
         if output:
             output.close()
         self.job: int | None = None
 
-    def give(self, index: int, number: int, overrides: Sequence[str]) -> None:
+    def give(self, index: int, overrides: Sequence[str], job: DictConfig) -> None:
         """Start a job."""
         self.job = index
-        self.connection.send((number, list(overrides)))
+        self.connection.send((list(overrides), job))
 
-    def take(self, overrides: Sequence[str]) -> JobReturn | Epoch:
-        """Return an epoch that the job has done, or what it returned, or that the worker died with it."""
+    def take(self) -> JobReturn | Epoch:
+        """Return an epoch that the job has done, or what it returned.
+
+        Raises:
+            Lost: the worker died with it.
+        """
         try:
             told = self.connection.recv()
             if isinstance(told, JobReturn):
@@ -162,7 +174,7 @@ class Worker:
             self.process.join()
             code = self.process.exitcode or 0
             how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-            return failed(overrides, f"the job's process was ended {how}; the same command goes on with it")
+            raise Lost(f"the job's process was ended {how}") from None
 
 
 def end(workers: Sequence[Worker], say: Say) -> None:

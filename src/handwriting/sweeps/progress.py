@@ -117,12 +117,16 @@ class Progress:
             running.before += running.newest.number
         running.newest = epoch
 
+    def back(self, job: int) -> None:
+        """Note that a job is to begin again: what it ran on was lost."""
+        self.running.pop(job, None)
+
     def end(self, job: int, failed: bool) -> None:
-        """Note that a job has ended."""
-        ended = self.running.pop(job)
+        """Note that a job has ended, in whichever way; one that could not begin has failed."""
+        ended = self.running.pop(job, None)
         self.failed += failed
         self.done += not failed
-        if ended.newest:
+        if ended and ended.newest:
             self.lengths.append(ended.done)
 
     def left(self) -> float | None:

@@ -25,8 +25,8 @@ class Lines:
     pipes = False  # its workers print where this process does
     wakes: float | None = None  # s after which it is to be drawn again
 
-    def __init__(self, progress: Progress):
-        self.progress = progress
+    def __init__(self, progress: Progress, far: bool = False):
+        self.progress, self.far = progress, far
         self.told = 0  # jobs that had ended when it last said so
 
     def start(self) -> None:
@@ -43,7 +43,9 @@ class Lines:
             self.told = self.progress.ended
 
     def say(self, lines: Sequence[str]) -> None:
-        """Nothing: what workers print is seen already."""
+        """Print lines, where those who said them are on other machines; else they are seen already."""
+        if self.far:
+            sys.stderr.writelines(f"{line}\n" for line in lines)
 
 
 class Bars(Lines):
@@ -120,11 +122,11 @@ class Bars(Lines):
         return Constrain(Group(Text(str(self.progress)), grid), self.console.width - MARGIN)
 
 
-def screen_of(progress: Progress) -> Lines:
-    """Return how a sweep is shown on this process's standard error."""
+def screen_of(progress: Progress, far: bool = False) -> Lines:
+    """Return how a sweep is shown on standard error; `far` where its workers print elsewhere."""
     if not sys.stderr.isatty():
-        return Lines(progress)
+        return Lines(progress, far)
     from rich.console import Console
 
     console = Console(file=sys.stderr)
-    return Bars(progress, console) if console.is_interactive else Lines(progress)
+    return Bars(progress, console) if console.is_interactive else Lines(progress, far)

@@ -3,6 +3,7 @@
 import logging
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 import threading
@@ -18,7 +19,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobRuntime, JobStatus, run_job, setup_globals
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from handwriting import terminal
 from handwriting.errors import UserError, explain
@@ -38,6 +39,27 @@ class Setting:
     context: HydraContext
     task: TaskFunction
     config: DictConfig
+
+    def compose(self, number: int, overrides: Sequence[str]) -> DictConfig:
+        """Return the config of a job; nothing in it is left to the environment of the process that does it.
+
+        Args:
+            number: Hydra's, of the job.
+            overrides: the job's.
+        """
+        job = self.context.config_loader.load_sweep_config(self.config, list(overrides))
+        with open_dict(job):
+            for key in [str(key) for key in job if key != "hydra"]:
+                job[key] = job[key]
+                if OmegaConf.is_config(job[key]):
+                    OmegaConf.resolve(job[key])
+            job.hydra.job.id = str(number)
+            job.hydra.job.num = number
+        return job
+
+
+class Lost(Exception):
+    """The process that did a job is gone; says how."""
 
 
 class TellEpochs(logging.Handler):
@@ -61,17 +83,33 @@ def _of_epoch(record: logging.LogRecord) -> bool:
     return "epoch" in vars(record)
 
 
-def do_jobs(connection: Connection, output: Connection | None, setting: Setting) -> None:
+@dataclass(frozen=True)
+class Place:
+    """Where a worker's words go.
+
+    Args:
+        output: the pipe for what it prints; None where it prints where the sweep's own process does.
+        far: whether all of it goes there, not only what is for a terminal.
+        bars: whether bars show each epoch, so that no line has to.
+    """
+
+    output: Connection | None = None
+    far: bool = False
+    bars: bool = False
+
+
+def do_jobs(connection: Connection, place: Place, packed: bytes) -> None:
     """Do the jobs that come through a connection, until it is closed.
 
     Args:
-        connection: to the sweep's own process.
-        output: the pipe for what is printed on a terminal, where bars stand there.
-        setting: what all jobs have in common.
+        connection: to the sweep's own process, or to one that stands for it on this machine.
+        place: where its words go.
+        packed: what all jobs have in common, a `Setting`.
     """
     terminal.survive()
-    if output:
-        terminal.print_into(output)
+    if place.output:
+        terminal.print_into(place.output, place.far)
+    setting: Setting = pickle.loads(packed)  # noqa: S301  # of this sweep
     logging.basicConfig(format="%(message)s")  # until Hydra has set up a job's, which it may not come to
     # To this package's logger: Hydra makes those of the root anew for each job.
     logging.getLogger("handwriting").addHandler(TellEpochs(connection))
@@ -86,26 +124,22 @@ def do_jobs(connection: Connection, output: Connection | None, setting: Setting)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         while True:
-            connection.send(_do_job(setting, output is not None, *connection.recv()))
+            connection.send(_do_job(setting, place.bars, *connection.recv()))
     except (EOFError, BrokenPipeError):  # closed while it waited, or while it worked
         pass
 
 
-def _do_job(setting: Setting, bars: bool, number: int, overrides: list[str]) -> JobReturn:
+def _do_job(setting: Setting, bars: bool, overrides: list[str], job: DictConfig) -> JobReturn:
     """Do one job; return what it returned or raised, or that Hydra could not start it."""
 
     def task(cfg: DictConfig) -> Any:
-        if bars:  # they show each epoch
+        if bars:
             for handler in logging.getLogger().handlers:
                 if not isinstance(handler, logging.FileHandler):
                     handler.addFilter(lambda record: not _of_epoch(record))
         return setting.task(cfg)
 
     try:
-        job = setting.context.config_loader.load_sweep_config(setting.config, overrides)
-        with open_dict(job):
-            job.hydra.job.id = str(number)
-            job.hydra.job.num = number
         HydraConfig.instance().set_config(job)
         result = run_job(
             hydra_context=setting.context,

@@ -15,6 +15,7 @@ DATA = "data.sha256"
 INITIAL_WEIGHTS, FINAL_WEIGHTS = "weights.initial", "weights.final"
 MODEL, PICTURES = "model.sha256", "pictures.sha256"  # of its two files; set together with FINAL_WEIGHTS
 COMMIT, DIRTY = "git.commit", "git.dirty"
+RETRIES = "retries"  # how often a launcher began a run's job again, because its process or node was lost
 FAILURE, RESUMES, REPEATS, STARTS_FROM = "failure", "resumes", "repeats", "starts_from"
 STOPPED = "stopped"  # the epochs done, where a callback ended the training
 LEARNED = "callbacks.learned"  # the state of a user's callbacks that changes; no checkpoint keeps it

@@ -81,6 +81,7 @@ def train_run(
         **({names.REPEATS: found.repeats} if found.repeats else {}),
         **({names.STARTS_FROM: start} if start else {}),
         **({names.TUNING: tracking.tuning} if tracking.tuning else {}),
+        **_retried(tracking),
     }
     name = f"{tracking.label or name_alone(choices)} seed {cfg.seed}"
     run_id, saved = found.run.info.run_id if found.run else None, None
@@ -222,6 +223,10 @@ def _place(arm: int) -> dict[str, str]:
     return {names.ARM: str(arm), names.COLOR: COLORS[arm % len(COLORS)]}
 
 
+def _retried(tracking: TrackingConfig) -> dict[str, str]:
+    return {names.RETRIES: str(tracking.retries)} if tracking.retries else {}
+
+
 def _going_on(run: Run, tracking: TrackingConfig, commit: str, dirty: str) -> dict[str, str]:
     """Return the tags that change when another process goes on with a run; say what was lost."""
     lost = run.tags.get(names.LEARNED, "")
@@ -232,5 +237,6 @@ def _going_on(run: Run, tracking: TrackingConfig, commit: str, dirty: str) -> di
         names.COMMIT: names.joined(run.tags.get(names.COMMIT), commit),
         names.DIRTY: str("true" in (dirty, run.tags.get(names.DIRTY))).lower(),
         **sweep_tags(tracking, run.tags),
+        **_retried(tracking),
         **({names.NOT_KEPT: lost} if lost else {}),
     }

@@ -1,0 +1,155 @@
+"""A Ray cluster: joined or made, its nodes, and whether they can do a sweep's jobs as this machine would."""
+
+import importlib.util
+import logging
+import os
+import platform
+import signal
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+from omegaconf import DictConfig
+
+from handwriting.config import ROOT, cores
+from handwriting.errors import UserError, redact
+from handwriting.sweeps.node import describe
+from handwriting.tracking import Store
+from handwriting.tracking.identity import code_of, targets_of
+from handwriting.tracking.signals import ENDINGS
+
+ANSWER = 2.0  # s until an address at which nothing answers is given up; Ray takes half a minute
+
+
+class Cluster:
+    """The nodes of a Ray cluster, or this machine as one of its own.
+
+    Args:
+        address: of a cluster, HOST:PORT; None for one that is made here and ends with the sweep.
+        threads: cores that each job has.
+        num_gpus: GPUs that each job has, or a share of one.
+
+    Raises:
+        UserError: Ray is not installed, or no cluster answers.
+    """
+
+    def __init__(self, address: str | None, threads: int, num_gpus: float):
+        self.threads, self.num_gpus = threads, num_gpus
+        connect(address)
+
+    def at_once(self) -> int:
+        """Return how many jobs have room at a time, at least 1."""
+        import ray
+
+        there = ray.cluster_resources()
+        room = there.get("CPU", 0) // self.threads
+        if self.num_gpus:
+            room = min(room, there.get("GPU", 0) // self.num_gpus)
+        return max(1, int(room))
+
+    def nodes(self) -> list[dict[str, Any]]:
+        """Return what Ray says of each node that is there."""
+        import ray
+
+        return [node for node in ray.nodes() if node["Alive"]]
+
+    def name_of(self, node_id: str) -> str:
+        """Return what a node is called."""
+        return next((_name(node) for node in self.nodes() if node["NodeID"] == node_id), node_id)
+
+    def check(self, parcel: Any, job: DictConfig) -> None:
+        """Make sure that some node has room for a job, and that each would do what this machine does.
+
+        Args:
+            parcel: of the sweep, in Ray's store.
+            job: the config of one of its jobs.
+
+        Raises:
+            UserError: no node has room, where Ray would wait for one without end; or one has other code or
+                versions, or none, or cannot reach the store.
+        """
+        import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        nodes = self.nodes()
+        most, gpus = (max(node["Resources"].get(what, 0) for node in nodes) for what in ("CPU", "GPU"))
+        if most < self.threads:
+            has = f"{most:.0f} core{'s' * (most != 1)}"
+            raise UserError(f"threads={self.threads}: the largest node has {has}")
+        if gpus < self.num_gpus:
+            raise UserError(f"hydra.launcher.num_gpus={self.num_gpus}: no node has more than {gpus:.0f}")
+        code = code_of(targets_of(job))
+        asked = {
+            _name(node): ray.remote(describe)
+            .options(
+                num_cpus=0,
+                max_retries=0,
+                scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False),
+            )
+            .remote(parcel, job, code)
+            for node in nodes
+        }
+        for name, answer in asked.items():
+            try:
+                host, wrong = ray.get(answer)
+            except ray.exceptions.RayError as error:
+                reason = str(getattr(error, "cause", None) or error).strip().rpartition("\n")[2]
+                raise UserError(
+                    f"the node {name} cannot run this code: {reason}. Its Ray must be started from the .venv "
+                    f"of this checkout, in the same place: {ROOT}"
+                ) from error
+            if wrong:
+                raise UserError(f"the node {name} has {wrong}. Bring {ROOT} there to the same state")
+            if host != platform.node() and Store(job.tracking.uri).database:
+                raise UserError(
+                    f"the store {redact(job.tracking.uri)} is a file of this machine, and the node {name} is "
+                    "another one. Name one that all nodes reach: MLFLOW_TRACKING_URI=http://SERVER:5000"
+                )
+
+    def close(self) -> None:
+        """Leave the cluster; one that was made here ends."""
+        import ray
+
+        ray.shutdown()
+
+
+def connect(address: str | None) -> None:
+    """Join a cluster, or make one of this machine.
+
+    Raises:
+        UserError: Ray is not installed, or there is no cluster.
+    """
+    if importlib.util.find_spec("ray") is None:
+        raise UserError("hydra/launcher=ray needs Ray, which is not installed: make ray")
+    if address:
+        host, _, port = address.rpartition(":")
+        try:
+            socket.create_connection((host, int(port)), ANSWER).close()
+        except (OSError, ValueError) as error:
+            raise UserError(
+                "hydra.launcher.address must be HOST:PORT of a Ray cluster that this machine is part of. At "
+                f"{address} nothing answers ({error}). `ray start --head` makes one and says its address; "
+                "without an address this machine is the cluster"
+            ) from error
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to Ray's makers
+    # Ray would kill a process that is about to end its run in order, when its own process ends.
+    os.environ.setdefault("RAY_kill_child_processes_on_worker_exit", "false")
+    import ray
+
+    before = {ending: signal.getsignal(ending) for ending in ENDINGS}
+    try:
+        ray.init(
+            address or "local", num_cpus=None if address else cores(), include_dashboard=False,
+            log_to_driver=False, logging_level=logging.ERROR,
+        )  # fmt: skip
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise UserError(f"hydra.launcher.address={address}: {str(error).partition(chr(10))[0]}") from error
+    finally:
+        for ending, handler in before.items():  # Ray puts its own in their place
+            signal.signal(ending, handler)
+
+
+def _name(node: Mapping[str, Any]) -> str:
+    """Return what a node was named by whoever started it, or its machine's name."""
+    given = node["NodeName"]
+    return str(node["NodeManagerHostname"] if given == node["NodeManagerAddress"] else given)

@@ -1,0 +1,182 @@
+"""The jobs of a sweep as tasks of a Ray cluster: sent to whichever node has room, heard as they go.
+
+`hydra-ray-launcher` 1.2.2 does not serve: it waits for all jobs in one call, so that one that is lost takes
+the others' results along, and it begins none again. Ray's own retries are off: a job that is begun again is
+counted and said.
+"""
+
+import logging
+import os
+import pickle
+import sys
+import time
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from hydra.core.utils import JobReturn, JobStatus
+
+from handwriting.sweeps.cluster import Cluster
+from handwriting.sweeps.node import Begun, Parcel, Told, do_job
+from handwriting.sweeps.processes import PATIENCE
+from handwriting.sweeps.progress import Epoch, Progress, called
+from handwriting.sweeps.screen import screen_of
+from handwriting.sweeps.worker import Lost, Setting, failed
+from handwriting.tracking import names
+from handwriting.tracking.identity import code_of, targets_of
+from handwriting.tracking.provenance import computing_tags
+
+if TYPE_CHECKING:  # a second, and only a sweep on a cluster needs it
+    from ray import ObjectRefGenerator
+
+log = logging.getLogger(__name__)
+
+# Begin the variables that travel with a sweep. Not in Ray's runtime environment, which stands in its logs:
+# there may be a password in one.
+CARRIED = ("MLFLOW_", "AWS_", "TF_", "KERAS_")
+LOOK = 1.0  # s until the screen is drawn again and the nodes are counted, where nothing is told
+AHEAD = 2  # jobs that are sent, for each that has room: a node that becomes free waits for nobody
+
+
+class Dispatch:
+    """Some jobs of a sweep, on their way.
+
+    Args:
+        setting: what all jobs have in common.
+        cluster: where they run.
+        retries: how often a job is begun again whose process or node was lost.
+        jobs: the overrides of each.
+        first_number: Hydra's number of the first job.
+    """
+
+    def __init__(
+        self,
+        setting: Setting,
+        cluster: Cluster,
+        retries: int,
+        jobs: Sequence[Sequence[str]],
+        first_number: int,
+    ):
+        import ray
+
+        self.setting, self.cluster, self.retries = setting, cluster, retries
+        self.jobs, self.first_number = jobs, first_number
+        self.progress = Progress(len(jobs), cluster.at_once())
+        self.screen = screen_of(self.progress, far=True)
+        self.parcel = ray.put(_parcel(setting, self.screen.pipes))
+        self.task = ray.remote(do_job)
+        self.waiting = deque(range(len(jobs)))
+        self.sent: dict[ObjectRefGenerator, int] = {}
+        self.lost: Counter[int] = Counter()
+        self.where: dict[int, str] = {}  # the names of nodes
+        self.returned: dict[int, JobReturn] = {}
+
+    def run(self) -> list[JobReturn]:
+        """Run all jobs; return what each returned or raised, or why it was given up.
+
+        Raises:
+            UserError: no node has room for a job, or one cannot do it: it has other code, for example.
+        """
+        self.cluster.check(self.parcel, self.setting.compose(0, self.jobs[0]))
+        there = len(self.cluster.nodes())
+        log.info(
+            "%d jobs, %d at a time, on %d node%s",
+            len(self.jobs), self.progress.at_once, there, "s" * (there != 1),
+        )  # fmt: skip
+        with ExitStack() as after:
+            after.callback(self.screen.stop)
+            after.callback(self.cancel)
+            self.screen.start()
+            while len(self.returned) < len(self.jobs):
+                self.progress.at_once = self.cluster.at_once()  # nodes come and go
+                while self.waiting and len(self.sent) < AHEAD * self.progress.at_once:
+                    self._send(self.waiting.popleft())
+                self.screen.draw()
+                for generator, index, told in self._heard():
+                    self._take(generator, index, told)
+            self.screen.draw()
+        return [self.returned[index] for index in range(len(self.jobs))]
+
+    def cancel(self) -> None:
+        """Cancel the jobs that are on their way, and wait until their runs have ended in order."""
+        import ray
+
+        for generator in self.sent:
+            ray.cancel(generator)
+        deadline = time.monotonic() + PATIENCE
+        while self.sent and time.monotonic() < deadline:
+            for generator in ray.wait([*self.sent], timeout=LOOK)[0]:
+                try:
+                    ray.get(next(generator))
+                except (StopIteration, ray.exceptions.RayError, Lost):
+                    del self.sent[generator]
+        for generator in self.sent:
+            ray.cancel(generator, force=True)
+
+    def _send(self, index: int) -> None:
+        overrides = list(self.jobs[index])
+        again = [f"tracking.retries={self.lost[index]}"] if self.lost[index] else []
+        job = self.setting.compose(self.first_number + index, [*overrides, *again])
+        task = self.task.options(
+            num_returns="streaming", num_cpus=job.threads, num_gpus=self.cluster.num_gpus, max_retries=0
+        )
+        self.sent[task.remote(self.parcel, overrides, job, code_of(targets_of(job)))] = index
+
+    def _heard(self) -> "Iterator[tuple[ObjectRefGenerator, int, Told | None]]":
+        """Wait for a word of a job; yield it, None where the job is to begin again."""
+        import ray
+
+        for generator in ray.wait([*self.sent], timeout=LOOK)[0]:
+            index = self.sent[generator]
+            try:
+                yield generator, index, ray.get(next(generator))
+            except (ray.exceptions.RayError, Lost) as error:
+                yield generator, index, self._given_up(index, error)
+
+    def _take(self, generator: "ObjectRefGenerator", index: int, told: "Told | None") -> None:
+        """Note what a job has told."""
+        if isinstance(told, Begun):
+            self.progress.begin(index, self.jobs[index])
+            self.where[index] = self.cluster.name_of(told.node)
+        elif isinstance(told, Epoch):
+            self.progress.epoch(index, told)
+        elif isinstance(told, list):
+            self.screen.say([f"[{self.where[index]}] {line}" for line in told])
+        else:
+            del self.sent[generator]
+            if told is None:
+                self.progress.back(index)
+                self.waiting.appendleft(index)
+            else:
+                self.returned[index] = told
+                self.progress.end(index, failed=told.status == JobStatus.FAILED)
+
+    def _given_up(self, index: int, error: Exception) -> JobReturn | None:
+        """Return what became of a job that came to no end; None for one to begin again."""
+        from ray.exceptions import RayTaskError
+
+        overrides, reason = self.jobs[index], str(getattr(error, "cause", error)).strip().partition("\n")[0]
+        if isinstance(error, RayTaskError) and not isinstance(error, Lost):
+            return failed(overrides, reason)
+        self.lost[index] += 1
+        if self.lost[index] > self.retries:
+            times = f", for the {self.lost[index]}th time" if self.lost[index] > 1 else ""
+            return failed(overrides, f"{reason}{times}; the same command goes on with it")
+        log.warning(
+            "%s: %s. It is begun again (%d of %d)", called(overrides), reason, self.lost[index], self.retries
+        )
+        return None
+
+
+def _parcel(setting: Setting, bars: bool) -> Parcel:
+    here, spec = computing_tags(), sys.modules["__main__"].__spec__
+    return Parcel(
+        pickle.dumps(setting),
+        {name: value for name, value in os.environ.items() if name.startswith(CARRIED)},
+        {name: here[name] for name in names.LIBRARIES},
+        tuple(sys.argv),
+        spec.name if spec else "handwriting.train",
+        os.getcwd(),
+        bars,
+    )

@@ -1,0 +1,127 @@
+"""What runs on a node of a cluster: a task minds a process like that of a local sweep, which does the job.
+
+The process stays for the next task, so that TensorFlow is imported once. It is one of its own, not Ray's,
+because it ends its run in order when the task is cancelled or is gone, and hears signals as it does at home.
+"""
+
+import importlib.util
+import os
+import platform
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import wait
+
+from hydra.core.utils import JobReturn
+from omegaconf import DictConfig
+
+from handwriting.sweeps.processes import Worker, end
+from handwriting.sweeps.progress import Epoch
+from handwriting.sweeps.worker import failed
+from handwriting.tracking.identity import Code, code_of, difference, targets_of
+from handwriting.tracking.provenance import computing_tags
+
+_here: list[Worker] = []  # the process that this one minds: at most one
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """What all jobs of a sweep need, whatever there is on a node.
+
+    Args:
+        packed: a `Setting`.
+        environment: variables that MLflow, TensorFlow and object stores read; a node may lack them.
+        versions: of the libraries that decide a result's last bits.
+        arguments: the command line.
+        module: of the command.
+        folder: in which it was started.
+        bars: whether bars show each epoch.
+    """
+
+    packed: bytes
+    environment: Mapping[str, str]
+    versions: Mapping[str, str]
+    arguments: Sequence[str]
+    module: str
+    folder: str
+    bars: bool
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A job has begun on a node, which is called by its id."""
+
+    node: str
+
+
+Told = Begun | Epoch | list[str] | JobReturn  # list[str]: lines that were printed
+
+
+def describe(parcel: Parcel, job: DictConfig, code: Code) -> tuple[str, str]:
+    """Return this machine's name, and what would make a job another one here; empty if nothing.
+
+    Args:
+        parcel: what all jobs need.
+        job: the config of one.
+        code: what determines its result, on the machine of the sweep.
+    """
+    _arrive(parcel)
+    wrong = difference(code, code_of(targets_of(job)))
+    here = computing_tags()
+    others = [
+        f"{name} {here[name]}, not {version}"
+        for name, version in parcel.versions.items()
+        if here[name] != version
+    ]
+    return platform.node(), "; ".join([*([f"other code: {wrong}"] if wrong else []), *others])
+
+
+def do_job(parcel: Parcel, overrides: Sequence[str], job: DictConfig, code: Code) -> Iterator[Told]:
+    """Do a job; yield that it has begun, its epochs, what it prints, and at last what it returned.
+
+    Args:
+        parcel: what all jobs need.
+        overrides: the job's.
+        job: its config.
+        code: as for `describe`.
+
+    Raises:
+        Lost: the process that did it died.
+    """
+    import ray
+
+    yield Begun(ray.get_runtime_context().get_node_id())
+    host, wrong = describe(parcel, job, code)  # of a node that came later
+    if wrong:
+        yield failed(overrides, f"the node {host} has {wrong}")
+        return
+    if not _here or not _here[0].process.is_alive():
+        _here[:] = [Worker(parcel.packed, parcel.bars, far=True)]
+    worker = _here[0]
+    assert worker.printed is not None
+    try:
+        worker.give(0, overrides, job)
+        while worker.job is not None:
+            ready = wait([worker.connection, *([worker.printed.number] if worker.printed.open else [])])
+            told = worker.take() if worker.connection in ready else None
+            if lines := worker.printed.lines():
+                yield lines
+            if told:
+                yield told
+    except BaseException:
+        end(_here, lambda lines: None)
+        _here.clear()
+        raise
+
+
+def _arrive(parcel: Parcel) -> None:
+    """Make this process what the command's own is, for those that it starts."""
+    os.environ.update(parcel.environment)
+    os.environ.pop("OMP_NUM_THREADS", None)  # Ray's
+    sys.modules["__main__"].__spec__ = importlib.util.find_spec(parcel.module)
+    sys.argv = list(parcel.arguments)
+    with suppress(OSError):  # another machine need not have the folder
+        os.chdir(parcel.folder)
+    if parcel.folder not in sys.path:
+        sys.path.insert(0, parcel.folder)

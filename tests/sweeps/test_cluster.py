@@ -1,0 +1,231 @@
+"""Sweeps on a Ray cluster of three nodes on one machine: what is killed, what is removed, what is refused."""
+
+import contextlib
+import dataclasses
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+from mlflow.entities import Run
+
+from conftest import runs_in
+from handwriting.config import ROOT, compose
+from handwriting.errors import UserError
+from handwriting.sweeps import cluster as tested
+from handwriting.sweeps.node import Parcel
+from handwriting.tracking import names
+from servers import TINY, wait_for
+
+if TYPE_CHECKING:
+    from ray.cluster_utils import Cluster
+
+pytestmark = pytest.mark.skipif(not importlib.util.find_spec("ray"), reason="Ray is missing: make ray")
+
+TWO = ("optimizer=rmsprop,adam", *TINY)
+PATIENCE = 30  # s
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator["Cluster"]:
+    """Three nodes with a core each."""
+    from ray.cluster_utils import Cluster
+
+    made = Cluster()
+    for name in ("one", "two", "three"):
+        add(made, name, wait=name != "two")
+    yield made
+    made.shutdown()
+
+
+def add(nodes: "Cluster", name: str, wait: bool = True, **more: str) -> Any:
+    """Add a node whose environment names no store, with more variables in it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI")
+        for variable, value in {"RAY_USAGE_STATS_ENABLED": "0", **more}.items():
+            patch.setenv(variable, value)
+        node = nodes.add_node(
+            wait=False, num_cpus=1, node_name=name, include_dashboard=False, object_store_memory=80_000_000
+        )
+    if wait:
+        nodes.wait_for_nodes()
+    return node
+
+
+def command(experiment: str, *words: str) -> list[str]:
+    start = [sys.executable, "-m", "handwriting.train"]
+    return [*start, *words, f"tracking.experiment_name={experiment}"]
+
+
+class Sweep:
+    """A sweep on the cluster, with more variables in its environment; what it says goes into a file."""
+
+    def __init__(self, nodes: "Cluster", experiment: str, *words: str, **more: str):
+        self.experiment = experiment
+        self.screen = Path(tempfile.mkstemp(prefix="screen-")[1])
+        on_it = ("-m", "hydra/launcher=ray", f"hydra.launcher.address={nodes.address}")
+        # A shell lets what it starts with `&` ignore SIGINT, and children inherit that.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        with self.screen.open("wb") as screen:
+            self.process = subprocess.Popen(
+                command(experiment, *on_it, *words),
+                cwd=ROOT,
+                env=os.environ | more,
+                stdout=screen,
+                stderr=screen,
+            )
+        signal.signal(signal.SIGINT, before)
+
+    def __enter__(self) -> "Sweep":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+        print(self.said)  # shown where a test fails
+        self.screen.unlink()
+
+    def wait_for_training(self, jobs: int) -> None:
+        """Wait until so many of its jobs are in training at once."""
+
+        def look() -> bool:
+            assert self.process.poll() is None, self.said
+            return jobs <= sum(
+                run.info.status == "RUNNING" and names.LOSS in run.data.metrics for run in of(self.experiment)
+            )
+
+        wait_for(look)
+
+    @property
+    def said(self) -> str:
+        return self.screen.read_text(encoding="utf-8")
+
+    def end(self) -> tuple[int, str]:
+        """Wait for its end; return its exit code and what it said."""
+        code = self.process.wait(300)
+        assert "Traceback" not in self.said, self.said
+        return code, self.said
+
+
+def of(experiment: str) -> list[Run]:
+    with contextlib.suppress(AssertionError):  # there is no such experiment yet
+        return runs_in(compose(f"tracking.experiment_name={experiment}").tracking)
+    return []
+
+
+def minded() -> list[psutil.Process]:
+    """Return the processes that do jobs on nodes."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        with contextlib.suppress(psutil.Error):
+            parent, line = process.parent(), " ".join(process.info["cmdline"] or [])
+            if "spawn_main" in line and parent and parent.name().startswith("ray::"):
+                found.append(process)
+    return found
+
+
+def test_what_is_killed_and_removed_is_begun_again_to_the_same_bits(nodes: "Cluster") -> None:
+    """The sweep's own process, a job's, a Ray worker, a node; and only the sweep's environment has EPOCHS."""
+    alone = command("at-home", "optimizer=adam", "epochs=30", "threads=1", *TINY)
+    subprocess.run(alone, cwd=ROOT, check=True, capture_output=True)
+    words = (*TWO, "seed=0,1", 'epochs="${oc.decode:${oc.env:EPOCHS}}"')
+    with Sweep(nodes, "away", *words, EPOCHS="30") as sweep:
+        sweep.wait_for_training(2)
+        sweep.process.kill()
+    wait_for(lambda: not minded(), PATIENCE)
+    assert {run.info.status for run in of("away")} <= {"RUNNING", "KILLED", "FINISHED"}
+    with Sweep(nodes, "away", *words, EPOCHS="30") as sweep:
+        wait_for(lambda: len(minded()) >= 2)
+        sweep.wait_for_training(2)
+        first, second, *_ = minded()
+        first.kill()
+        second.parent().kill()  # type: ignore[union-attr]
+        sweep.wait_for_training(1)
+        nodes.remove_node(next(iter(nodes.worker_nodes)), allow_graceful=False)
+        code, said = sweep.end()
+    assert code == 0, said
+    runs, (home,) = of("away"), of("at-home")
+    assert [run.info.status for run in runs] == ["FINISHED"] * 4
+    same = {run.data.tags[names.FINGERPRINT]: run.data.tags[names.FINAL_WEIGHTS] for run in runs}
+    assert same[home.data.tags[names.FINGERPRINT]] == home.data.tags[names.FINAL_WEIGHTS]
+    again = [int(run.data.tags.get(names.RETRIES, 0)) for run in runs]
+    assert 2 <= sum(again) <= 3
+    assert said.count("It is begun again (") == sum(again)
+    assert "the job's process was ended by SIGKILL. It is begun again (1 of 3)" in said
+    assert "[one] " in said
+    begins = "python -m handwriting.train -m hydra/launcher=ray "
+    assert all(run.data.tags[names.COMMAND].startswith(begins) for run in runs)
+
+
+def test_a_sweep_that_is_told_to_end_ends_its_runs_in_order(nodes: "Cluster") -> None:
+    with Sweep(nodes, "ended", *TWO, "epochs=100000") as sweep:
+        sweep.wait_for_training(2)
+        told = time.monotonic()
+        sweep.process.send_signal(signal.SIGINT)
+        code, said = sweep.end()
+    assert time.monotonic() - told < PATIENCE
+    assert code == 1
+    assert [run.info.status for run in of("ended")] == ["KILLED", "KILLED"], said
+
+
+@pytest.fixture
+def joined(nodes: "Cluster") -> Iterator[tested.Cluster]:
+    """The cluster as the sweep's own process has it."""
+    made = tested.Cluster(nodes.address, threads=1, num_gpus=0)
+    yield made
+    made.close()
+
+
+def test_what_a_node_lacks_is_said_with_its_name(
+    nodes: "Cluster", joined: tested.Cluster, tmp_path: Path
+) -> None:
+    cfg = compose("threads=1")
+    versions = {name: importlib.metadata.version(name) for name in names.LIBRARIES}
+    parcel = Parcel(b"", {}, versions, ("train.py",), "handwriting.train", str(ROOT), bars=False)
+    joined.check(parcel, cfg)
+    shutil.copytree(ROOT / "src", tmp_path / "src")
+    models = tmp_path / "src/handwriting/training/models.py"
+    models.write_text(f"{models.read_text()}\n\nDEEPER = True\n")
+    other = add(nodes, "old", PYTHONPATH=str(tmp_path / "src"))
+    try:
+        wrong = rf"the node old has other code: training/models\.py: DEEPER\. Bring {ROOT} there to the same"
+        with pytest.raises(UserError, match=wrong):
+            joined.check(parcel, cfg)
+    finally:
+        nodes.remove_node(other)
+    older = dataclasses.replace(parcel, versions={**versions, "keras": "3.0.0"})
+    with pytest.raises(UserError, match=rf"the node one has keras {versions['keras']}, not 3\.0\.0\. Bring"):
+        joined.check(older, cfg)
+    joined.threads = 2
+    with pytest.raises(UserError, match="threads=2: the largest node has 1 core"):
+        joined.check(parcel, cfg)
+    joined.threads, joined.num_gpus = 1, 0.5
+    with pytest.raises(UserError, match=r"hydra\.launcher\.num_gpus=0\.5: no node has more than 0"):
+        joined.check(parcel, cfg)
+
+
+@pytest.mark.parametrize("address", ["nowhere", "127.0.0.1:1", "127.0.0.1:x"])
+def test_an_address_without_a_cluster_is_said_at_once(address: str) -> None:
+    started = time.monotonic()
+    with pytest.raises(
+        UserError, match=r"hydra\.launcher\.address must be HOST:PORT of a Ray cluster"
+    ) as caught:
+        tested.connect(address)
+    assert time.monotonic() - started < tested.ANSWER + 1
+    assert address in str(caught.value)
+
+
+def test_ray_that_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="hydra/launcher=ray needs Ray, which is not installed: make ray"):
+        tested.connect(None)
