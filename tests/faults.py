@@ -4,12 +4,12 @@
     python tests/faults.py --windows [--epochs E]
     python tests/faults.py --kills N [--seed S]
 
-Not part of the tests: a sweep takes one to two minutes. Without both: a sweep for each way in which a
+Not part of the tests: a sweep takes one to two minutes. Without options: a sweep for each way in which a
 server can fail, and undisturbed ones in turn, as CSV on standard output; "none" is what live copying itself
-costs. With --windows: what it costs an epoch, within one sweep, because two sweeps differ by more than that. With
---kills: sweeps whose processes and
-whose server are killed at random, seeded moments, N times in all; then `sync --check`, and each run against
-the undisturbed ones. Exit code 1 where a point, a run or a status is lost, twice or false.
+costs. With --windows: what it costs an epoch, within one sweep, as two sweeps differ by more than that. With
+--kills: sweeps whose processes and whose server are killed at random, seeded moments, N times in all; then
+`sync --check`, and each run against the undisturbed ones. Exit code 1 where a point, a run or a status is
+lost, twice or false.
 """
 
 import argparse
@@ -149,9 +149,9 @@ def training_seconds(machine: Machine) -> float:
 
 
 def windows(folder: Path, epochs: int) -> None:
-    """Write a line for each WINDOW of a sweep: in turn with the server and what copies, and with both stopped.
+    """Write a line for each WINDOW of a sweep: in turn, the server and what copies go on, and are stopped.
 
-    Columns: whether they go on, the epochs that lie within, their mean and the processor's seconds of both.
+    Columns: whether they go on, the epochs that lie within, their mean, and the processor's seconds of both.
     """
     for name in ("server", "machine"):
         (folder / name).mkdir()
