@@ -1,19 +1,22 @@
 """A sweep beside a server that breaks: what training loses by it, and whether the server has all in the end.
 
     python tests/faults.py [--repeats R] [--epochs E] [--fault NAME ...]
+    python tests/faults.py --windows [--epochs E]
     python tests/faults.py --kills N [--seed S]
 
-Not part of the tests: a sweep takes one to two minutes. Without --kills: a sweep for each way in which a
+Not part of the tests: a sweep takes one to two minutes. Without options: a sweep for each way in which a
 server can fail, and undisturbed ones in turn, as CSV on standard output; "none" is what live copying itself
-costs. With it: sweeps whose processes and
-whose server are killed at random, seeded moments, N times in all; then `sync --check`, and each run against
-the undisturbed ones. Exit code 1 where a point, a run or a status is lost, twice or false.
+costs. With --windows: what it costs an epoch, within one sweep, as two sweeps differ by more than that. With
+--kills: sweeps whose processes and whose server are killed at random, seeded moments, N times in all; then
+`sync --check`, and each run against the undisturbed ones. Exit code 1 where a point, a run or a status is
+lost, twice or false.
 """
 
 import argparse
 import csv
 import random
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -46,6 +49,7 @@ WHOM = (
     "the server", "the server", "make sync", "make sync", "make sync", "what copies", "the sweep", "a worker",
     "all of it",
 )  # fmt: skip
+WINDOW, SETTLES = 15.0, 0.5  # s, of some epochs, and until one that has begun counts
 TEMPORARY = "kill for 1 s", "kill for 30 s", "kill for 300 s"
 BROKEN = "refuse", "500", "429", "hang"
 FAULTS = "none", *TEMPORARY, "kill for good", *BROKEN, "disk full"
@@ -142,6 +146,53 @@ def table(folder: Path, epochs: int, repeats: int, faults: Sequence[str]) -> boo
 
 def training_seconds(machine: Machine) -> float:
     return sum(run.data.metrics.get(names.TRAINING_SECONDS, 0) for run in machine.runs())
+
+
+def windows(folder: Path, epochs: int) -> None:
+    """Write a line for each WINDOW of a sweep: in turn, the server and what copies go on, and are stopped.
+
+    Columns: whether they go on, the epochs that lie within, their mean, and the processor's seconds of both.
+    """
+    for name in ("server", "machine"):
+        (folder / name).mkdir()
+    server = Server(folder / "server")
+    machine = Machine(folder / "machine", server.address)
+    spans: list[tuple[bool, float, float, float]] = []
+    with machine.training(*WORDS, f"epochs={epochs}") as process:
+        hearing = threading.Thread(target=process.communicate)
+        hearing.start()
+        wait_for(lambda: any(names.LOSS in run.data.metrics for run in machine.runs()))
+        children = psutil.Process(process.pid).children()
+        both = [child for child in children if "handwriting.sharing.follower" in child.cmdline()]
+        both += [
+            each for each in psutil.Process(server.process.pid).children() if "uvicorn" in each.cmdline()
+        ]
+        assert len(both) == 2
+        goes_on = True
+        while sum(len(points_of(machine, run)) for run in machine.runs()) < 1.8 * epochs:
+            started, used = time.time(), sum(sum(each.cpu_times()[:2]) for each in both)
+            time.sleep(WINDOW)
+            used = sum(sum(each.cpu_times()[:2]) for each in both) - used
+            spans.append((goes_on, started, time.time(), used))
+            goes_on = not goes_on
+            for each in both:
+                each.send_signal(signal.SIGCONT if goes_on else signal.SIGSTOP)
+        for each in both:
+            each.send_signal(signal.SIGCONT)
+        hearing.join()
+    server.tell(signal.SIGKILL)
+    every = [point for run in machine.runs() for point in points_of(machine, run)]
+    out = csv.writer(sys.stdout)
+    out.writerow(["copying", "epochs", "epoch_seconds", "cpu_seconds"])
+    for goes_on, started, ended, used in spans:
+        seconds = [value for end, value in every if started + SETTLES <= end - value and end <= ended]
+        out.writerow([goes_on, len(seconds), f"{statistics.mean(seconds):.3f}", f"{used:.2f}"])
+
+
+def points_of(machine: Machine, run: Run) -> list[tuple[float, float]]:
+    """Return when each epoch of a run ended, in s since 1970, and its seconds."""
+    points = MlflowClient(machine.uri).get_metric_history(run.info.run_id, names.EPOCH_SECONDS)
+    return [(point.timestamp / 1000, point.value) for point in points]
 
 
 def happens(fault: str, server: Server, gate: Gate, disk: Disk | None) -> Callable[[], None]:
@@ -296,12 +347,16 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--kills", type=int, help="kill so many times, instead of the table of faults")
+    parser.add_argument("--windows", action="store_true", help="one sweep, with and without copying in turn")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--repeats", type=int, default=1, help="of the table")
-    parser.add_argument("--epochs", type=int, default=20, help="of its sweeps")
+    parser.add_argument("--epochs", type=int, default=20, help="of its sweeps, or of the one")
     parser.add_argument("--fault", choices=FAULTS, nargs="+", default=FAULTS, help="these only")
     arguments = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="faults-"))
+    if arguments.windows:
+        windows(folder, arguments.epochs)
+        return
     if arguments.kills:
         right = soak(folder, arguments.kills, arguments.seed)
     else:
