@@ -10,7 +10,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from handwriting.sweeps.cluster import Cluster
+from handwriting.sweeps.cluster import Cluster, check_address
 from handwriting.sweeps.dispatch import Dispatch
 from handwriting.sweeps.processes import Pool, jobs_that_fit
 from handwriting.sweeps.worker import Setting
@@ -60,7 +60,8 @@ class RayLauncher(Launcher):
         self.address, self.num_gpus, self.retries = address, num_gpus, retries
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Take what the jobs need."""
+        """Take what the jobs need; raises as `check_address`, before the jobs are planned."""
+        check_address(self.address)
         self.setting = Setting(hydra_context, task_function, config)
 
     @cached_property

@@ -30,12 +30,12 @@ class Cluster:
         num_gpus: GPUs that each job has, or a share of one.
 
     Raises:
-        UserError: Ray is not installed, or no cluster answers.
+        UserError: there is no cluster.
     """
 
     def __init__(self, address: str | None, threads: int, num_gpus: float):
         self.threads, self.num_gpus = threads, num_gpus
-        connect(address)
+        _connect(address)
 
     def at_once(self) -> int:
         """Return how many jobs have room at a time, at least 1."""
@@ -113,11 +113,11 @@ class Cluster:
         ray.shutdown()
 
 
-def connect(address: str | None) -> None:
-    """Join a cluster, or make one of this machine.
+def check_address(address: str | None) -> None:
+    """Make sure that Ray is installed, and that something answers where a cluster is said to be.
 
     Raises:
-        UserError: Ray is not installed, or there is no cluster.
+        UserError: it is not, or nothing does.
     """
     if importlib.util.find_spec("ray") is None:
         raise UserError("hydra/launcher=ray needs Ray, which is not installed: make ray")
@@ -125,12 +125,20 @@ def connect(address: str | None) -> None:
         host, _, port = address.rpartition(":")
         try:
             socket.create_connection((host, int(port)), ANSWER).close()
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, OverflowError) as error:
             raise UserError(
                 "hydra.launcher.address must be HOST:PORT of a Ray cluster that this machine is part of. At "
                 f"{address} nothing answers ({error}). `ray start --head` makes one and says its address; "
                 "without an address this machine is the cluster"
             ) from error
+
+
+def _connect(address: str | None) -> None:
+    """Join a cluster, or make one of this machine.
+
+    Raises:
+        UserError: there is no cluster.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to Ray's makers
     # Ray would kill a process that is about to end its run in order, when its own process ends.
     os.environ.setdefault("RAY_kill_child_processes_on_worker_exit", "false")
