@@ -35,9 +35,8 @@ GROUPS = (
 OPEN_GROUPS = ("optimizer", "schedule", "model")  # whose members are made by a `_target_`
 OF_SWEEP = ("arms", "margin", "tuning")  # keys that are nothing to one run
 LOCAL_FIRST, DIRECT = "local_first", "direct"  # how runs get to a shared store
-TOLD = tuple(
-    f"tracking.{name}" for name in ("sweep", "arm", "label", "tuning", "retries")
-)  # to a job by its sweep
+# What a sweep tells its jobs.
+TOLD = tuple(f"tracking.{name}" for name in ("sweep", "arm", "label", "tuning", "retries"))
 
 
 @dataclass
