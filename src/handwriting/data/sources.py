@@ -25,7 +25,7 @@ DIGITS = "sklearn:digits"
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
 # Pillow's modes as we read them: grey (n, h, w) or colour (n, h, w, 3).
 MODES = {"1": "L", "L": "L", "P": "RGB", "RGB": "RGB"}
-LARGEST_HEADER = 10_012  # bytes of an array's header: NumPy's own limit, and what stands before the text
+LARGEST_HEADER = 1000  # characters of an array's header: NumPy writes 118, and is slow on thousands of brackets
 LARGEST_READ = 8_000_000  # bytes at once: NumPy asks for 256 KiB, zipfile for the names of all members
 
 
@@ -113,15 +113,12 @@ def _read_header(archive: zipfile.ZipFile, path: Path, name: str) -> Stored:
         # Of another method zipfile unpacks 4 KiB at once, and they may hold gigabytes.
         raise UserError(f"{path}: {name} must be packed as numpy.savez or numpy.savez_compressed packs it")
     with archive.open(name) as member:
-        head = io.BytesIO(member.read(LARGEST_HEADER))
+        head = io.BytesIO(member.read(LARGEST_HEADER + 12))  # and what stands before the text
     version = np.lib.format.read_magic(head)
-    try:
-        if version == (1, 0):
-            shape, _, dtype = np.lib.format.read_array_header_1_0(head)
-        else:
-            shape, _, dtype = np.lib.format.read_array_header_2_0(head)
-    except MemoryError:  # Python's parser says this of thousands of brackets
-        raise ValueError(f"{name} has no header") from None
+    if version == (1, 0):
+        shape, _, dtype = np.lib.format.read_array_header_1_0(head, LARGEST_HEADER)
+    else:
+        shape, _, dtype = np.lib.format.read_array_header_2_0(head, LARGEST_HEADER)
     stored = Stored(dtype, shape, partial(_read_member, path, name))
     if dtype.hasobject:
         raise ValueError(f"{name} holds Python objects")
