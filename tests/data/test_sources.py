@@ -88,10 +88,11 @@ TERA = 10**12
         ({"x_test": npy(np.array([None] * 10))}, "x_test.npy holds Python objects"),
         ({"x_test": b"no array"}, "the magic string is not correct"),
         ({"x_test": b"\x93NUMPY\x01\x00" + struct.pack("<H", 9000) + b"-" * 9000}, "("),
-        ({"x_test": b"\x93NUMPY\x01\x00" + struct.pack("<H", 9000) + b"[" * 9000}, "EOF: reading array header"),
+        ({"x_test": b"\x93NUMPY\x01\x00" + struct.pack("<H", 9000) + b"[" * 9000}, "EOF: reading array h"),
         ({"x_test": b"\x93NUMPY\x01\x00" + struct.pack("<H", 1001) + b"[" * 1001},
          "Header info length (1001) is large"),
-        ({"x_test": b"\x93NUMPY\x01\x00" + struct.pack("<H", 1000) + b"[" * 1000}, "EOF in multi-line statement"),
+        ({"x_test": b"\x93NUMPY\x01\x00" + struct.pack("<H", 1000) + b"[" * 1000},
+         "EOF in multi-line statement"),
     ],
 )  # fmt: skip
 def test_a_header_that_its_member_does_not_bear_out_is_refused(
