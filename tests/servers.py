@@ -17,6 +17,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from handwriting.config import ROOT
+from handwriting.tracking import names
 
 TINY = (
     "model=mlp", "model.units=16", "data.limit_train=500", "data.limit_test=200", "data.validation_size=100",
@@ -24,11 +25,12 @@ TINY = (
 
 
 class Server:
-    """`mlflow server` on a store of its own."""
+    """`mlflow server` on a store of its own, or on the database of a URI."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, backend: str = ""):
         self.port = free_port()
         self.folder, self.address = folder, f"http://127.0.0.1:{self.port}"
+        self.backend = backend or f"sqlite:///{folder}/mlflow.db"
         self.start()
 
     def __enter__(self) -> "Server":
@@ -40,13 +42,13 @@ class Server:
 
     def start(self) -> None:
         options = ["--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
-        options += ["--backend-store-uri", f"sqlite:///{self.folder}/mlflow.db"]
         options += ["--artifacts-destination", f"{self.folder}/artifacts"]
         with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "mlflow", "server", *options],
                 stdout=log, stderr=log, cwd=self.folder, start_new_session=True,
-                env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+                env=os.environ
+                | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_BACKEND_STORE_URI": self.backend},
             )  # fmt: skip
         wait_for(self.answers)
 
@@ -159,8 +161,10 @@ class Machine:
 
 
 def runs_in(uri: str) -> list[Run]:
+    """Return all runs of a store but leases."""
     client = MlflowClient(uri)
-    return list(client.search_runs([found.experiment_id for found in client.search_experiments()]))
+    kinds = [found for found in client.search_experiments() if found.name != names.LEASES]
+    return list(client.search_runs([found.experiment_id for found in kinds]))
 
 
 def free_port() -> int:

@@ -1,6 +1,7 @@
 """`make orphans`: mark runs as KILLED that are RUNNING in the store while no process works on them.
 
-Beside a shared store that is this machine's own one too: a copy follows what it is a copy of.
+Beside a shared store that is this machine's own one too: a copy follows what it is a copy of. Of a shared
+store they are the runs of all machines, of a file those of this one.
 """
 
 import platform
@@ -40,18 +41,21 @@ def main() -> None:
 
 
 def orphans(store: Store) -> "list[Run]":
-    """Return the runs of this machine that are RUNNING though their lock is free."""
-    experiments = [experiment.experiment_id for experiment in store.client.search_experiments()]
+    """Return the runs that are RUNNING though nobody holds the right to them."""
+    experiments = [
+        experiment.experiment_id
+        for experiment in store.client.search_experiments()
+        if experiment.name != names.LEASES
+    ]
 
-    import mlflow  # whose search pages by itself, in the store whose client was made last
+    from handwriting.tracking.leases import live
 
-    running = mlflow.search_runs(
-        experiments,
-        # Another machine's locks cannot be seen from here.
-        filter_string=f"attributes.status = 'RUNNING' AND tags.{names.HOST} = '{platform.node()}'",
-        output_format="list",
-    )
-    return [run for run in running if names.ORIGIN not in run.data.tags and not store.is_live(run)]
+    where = "attributes.status = 'RUNNING'"
+    if store.database:  # beside which another machine's locks cannot be seen from here
+        where += f" AND tags.{names.HOST} = '{platform.node()}'"
+    running = [run for run in store.search(experiments, where) if names.ORIGIN not in run.data.tags]
+    at_work = live(store, running)
+    return [run for run in running if run.info.run_id not in at_work]
 
 
 if __name__ == "__main__":

@@ -5,7 +5,9 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import mlflow
@@ -20,7 +22,7 @@ from handwriting.compare.load import load_runs
 from handwriting.config import ROOT
 from handwriting.errors import UserError
 from handwriting.tracking import ROOT_SETTING, Store, names
-from handwriting.tracking.run import tracked_run
+from handwriting.tracking.run import Run, tracked_run
 
 IMAGES = np.zeros((4, 6, 6), np.uint8)
 
@@ -126,6 +128,29 @@ def test_a_run_is_the_same_in_postgresql_as_in_sqlite(
     own = ["run_id", "experiment_id", "start_time", "artifact_uri"]
     pd.testing.assert_frame_equal(runs.drop(columns=own), sqlite_runs.drop(columns=own), check_like=True)
     pd.testing.assert_frame_equal(epochs, sqlite_epochs)
+
+
+def test_machines_that_name_a_data_set_at_once_name_one(
+    whole: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(ROOT_SETTING, str(tmp_path))
+    start = 8
+    machines = [Store(whole) for _ in range(start)]
+    for number, machine in enumerate(machines):
+        machine.folder = tmp_path / str(number)  # another machine's folder has another lock
+    experiment = machines[0].open_experiment("at once")
+    for attempt in range(5):
+        runs = [Run(one, one.client.create_run(experiment).info.run_id, "") for one in machines]
+        together = threading.Barrier(start)
+
+        def name_it(run: Run, together: threading.Barrier, name: str) -> None:
+            together.wait()
+            run.log_dataset(name, "signs.npz", IMAGES, np.arange(4), "5" * 64)
+
+        with ThreadPoolExecutor(start) as pool:
+            list(pool.map(name_it, runs, [together] * start, [f"signs {attempt}"] * start))
+        found = [machines[0].client.get_run(run.id).inputs.dataset_inputs for run in runs]
+        assert [[used.dataset.name for used in each] for each in found] == [[f"signs {attempt}"]] * start
 
 
 def test_of_two_values_of_an_epoch_the_later_counts(

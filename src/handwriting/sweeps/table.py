@@ -10,6 +10,7 @@ import pandas as pd
 from mlflow.entities import Run
 
 from handwriting.tracking import Store, names
+from handwriting.tracking.leases import live
 
 MOST = 30  # jobs that are printed
 METRICS = (names.VAL_ACCURACY, names.TEST_ACCURACY, names.TEST_LOSS)
@@ -56,7 +57,7 @@ def shown(table: pd.DataFrame) -> str:
 def runs_of(store: Store, experiment_id: str, sweep: str) -> tuple[list[Run], set[str]]:
     """Return the runs that carry a sweep's tag, newest first, and the ids of those that are live."""
     runs = runs_of_sweep(experiment_id, sweep)
-    return runs, {run.info.run_id for run in runs if store.is_live(run)}
+    return runs, live(store, runs)
 
 
 def runs_of_sweep(experiment_id: str, sweep: str) -> list[Run]:

@@ -40,6 +40,9 @@ ORIGIN = "origin"  # STORE/RUN of what a run is a copy of; of a model STORE/MODE
 STATE = "origin.state"  # digest of what a copy was made of, set last
 CREATED = "origin.created"  # of a model's copy: when the first one was made, in ms since 1970
 STORE_ID = "store"  # of a store's first experiment: the store's own id
+# Of a lease, which is a run of an experiment of its own, and of nothing else.
+LEASES = "leases"  # the experiment
+LEASE, BEAT = "lease", "beat"  # tags: what it is the right to; when it was renewed last, in ms since 1970
 # MLflow's own.
 DESCRIPTION, COLOR, RUN_NAME = "mlflow.note.content", "mlflow.runColor", "mlflow.runName"
 

@@ -16,6 +16,7 @@ from handwriting.config import TrackingConfig
 from handwriting.errors import UserError
 from handwriting.tracking import names
 from handwriting.tracking.identity import Identity, difference
+from handwriting.tracking.leases import Lease, right_to
 from handwriting.tracking.provenance import computing_tags
 from handwriting.tracking.store import Store
 
@@ -24,7 +25,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Found:
-    """What the store has of a config, and the right to work on it while its lock is held.
+    """What the store has of a config, and the right to work on it while that is held.
 
     Args:
         run: the finished run, or the unfinished one to go on with; None for a new one.
@@ -67,7 +68,7 @@ def sweep_tags(tracking: TrackingConfig, stored: Mapping[str, str]) -> dict[str,
 def find_run(
     store: Store, experiment: str, identity: Identity, force: bool = False, wait: bool = False
 ) -> Iterator[Found]:
-    """Lock a config's run against other processes, and find out how far it is.
+    """Hold a config's run against other processes, on whichever machine, and find out how far it is.
 
     Args:
         store: where it is looked for.
@@ -80,24 +81,26 @@ def find_run(
         UserError: another process works on it, and `wait` is False.
     """
     experiment_id = store.open_experiment(experiment)
-    lock = store.lock_of(experiment_id, identity.fingerprint)
+    right = right_to(store, experiment_id, identity.fingerprint)
     try:
         # 2 s: to list runs, a process holds their locks for a moment.
-        lock.acquire(timeout=2)
+        right.acquire(timeout=2)
     except Timeout:
+        whose = f" ({right.holder})" if isinstance(right, Lease) else ""
         if not wait:
             raise UserError(
-                f"the run with fingerprint {identity.fingerprint} is live in another process, and is left to "
-                "it. Wait for it, or end that process"
+                f"the run with fingerprint {identity.fingerprint} is live in another process{whose}, and is "
+                "left to it. Wait for it, or end that process"
             ) from None
         log.info(
-            "waits for the run with fingerprint %s, which another process works on", identity.fingerprint
-        )
-        lock.acquire()
+            "waits for the run with fingerprint %s, which another process%s works on",
+            identity.fingerprint, whose,
+        )  # fmt: skip
+        right.acquire()
     try:
         yield _find(store, experiment_id, identity, force)
     finally:
-        lock.release()
+        right.release()
 
 
 def _find(store: Store, experiment_id: str, identity: Identity, force: bool) -> Found:

@@ -113,7 +113,14 @@ class Run:
         )  # fmt: skip
         used = DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])
         with self.store.creating(), signals_held():  # not while it waits for the lock
-            self._client.log_inputs(self.id, [used])
+            try:
+                self._client.log_inputs(self.id, [used])
+            except (
+                MlflowException
+            ) as error:  # another machine, which our lock does not hold, made it just now
+                if error.error_code != "BAD_REQUEST":
+                    raise
+                self._client.log_inputs(self.id, [used])
 
     @signals_held()
     def log_code(self, git: GitState, modules: Mapping[str, Path], data: Path) -> None:
@@ -202,7 +209,7 @@ def tracked_run(
             status = "FINISHED"
         except Exception as error:
             # A full disk takes these two as well, and so does a server that is gone; the first cause counts.
-            with suppress(MlflowException, OSError), _asking_once():
+            with suppress(MlflowException, OSError), asking_once():
                 run.set_tags({names.FAILURE: redact(f"{type(error).__name__}: {error}")[:5000]})
                 run.log_text(redact("".join(traceback.format_exception(error))), "traceback.txt")
             raise
@@ -220,7 +227,7 @@ def _end(status: str) -> None:
         mlflow.end_run(status)
         return
     try:
-        with _asking_once():
+        with asking_once():
             mlflow.end_run(status)
     except (MlflowException, OSError):
         if status == "KILLED":  # a failure is said in a line of its own
@@ -230,7 +237,7 @@ def _end(status: str) -> None:
 
 
 @contextmanager
-def _asking_once() -> Iterator[None]:
+def asking_once() -> Iterator[None]:
     """Let MLflow ask a server once, for 5 s, instead of for two minutes; it reads this in each request."""
     asked = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
     before = {name: os.environ[name] for name in asked}

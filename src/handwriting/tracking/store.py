@@ -12,11 +12,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from handwriting.config import ROOT
 from handwriting.errors import UserError, nearest, redact
-from handwriting.tracking import database, names, sql
+from handwriting.tracking import database, sql
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -242,19 +242,10 @@ class Store:
         return FileLock(self.folder / ".mlflow.lock")
 
     def lock_of(self, experiment_id: str, fingerprint: str) -> FileLock:
-        """Return the lock of a run; the operating system drops it with the process that holds it."""
+        """Return the lock of a run on this machine; it is dropped with the process that holds it."""
         folder = self.folder / "locks"
         folder.mkdir(parents=True, exist_ok=True)
         return FileLock(folder / f"{experiment_id}-{fingerprint}.lock")
-
-    def is_live(self, run: "Run") -> bool:
-        """Tell whether a process works on a run."""
-        lock = self.lock_of(run.info.experiment_id, run.data.tags.get(names.FINGERPRINT, ""))
-        try:
-            with lock.acquire(timeout=0):
-                return False
-        except Timeout:
-            return True
 
     def checkpoints_of(self, run_id: str) -> Path:
         """Return the folder of a run's checkpoints."""
