@@ -1,4 +1,4 @@
-"""PostgreSQL as Debian has it: a cluster of the tests' own, on a free port, whose user has a password."""
+"""What a shared store may lie on: a PostgreSQL whose user has a password, and an object store."""
 
 import os
 import pwd
@@ -6,10 +6,15 @@ import secrets
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
+from typing import ClassVar
 from urllib.parse import quote
 
+import pytest
+
+from conftest import ONLY_TESTS
 from servers import free_port, wait_for
 
 PROGRAMS = shutil.which("postgres") or next(map(str, Path("/usr/lib/postgresql").glob("*/bin/postgres")), "")
@@ -99,3 +104,42 @@ class Cluster:
     def remove(self) -> None:
         self.stop()
         shutil.rmtree(self.folder)
+
+
+class Bucket:
+    """An object store with an empty bucket `runs`; address and keys are in the environment meanwhile."""
+
+    KEYS: ClassVar = {
+        "AWS_ACCESS_KEY_ID": "me",
+        "AWS_SECRET_ACCESS_KEY": "any",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+
+    def __init__(self, folder: Path):
+        self.log, self.port = folder / "requests.log", free_port()
+        self.patch = pytest.MonkeyPatch()
+
+    def __enter__(self) -> "Bucket":
+        import boto3
+
+        address = f"http://127.0.0.1:{self.port}"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "moto.server", "--host", "127.0.0.1", "--port", str(self.port)],
+                stdout=log, stderr=log, env=os.environ | {"PYTHONPATH": str(ONLY_TESTS)},
+            )  # fmt: skip
+        wait_for(lambda: "Running on" in self.asked())
+        for name, value in (self.KEYS | {"MLFLOW_S3_ENDPOINT_URL": address}).items():
+            self.patch.setenv(name, value)
+        boto3.client("s3", endpoint_url=address).create_bucket(Bucket="runs")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.patch.undo()
+        self.process.kill()
+        self.process.wait()
+
+    def asked(self) -> str:
+        """Return the log of its requests."""
+        assert self.process.poll() is None, self.log.read_text()
+        return self.log.read_text()

@@ -122,7 +122,10 @@ class Machine:
 
     @property
     def environment(self) -> dict[str, str]:
-        return os.environ | {"MLFLOW_TRACKING_URI": self.address, "PYTHONPATH": f"{self.folder}/src"}
+        return os.environ | {
+            "MLFLOW_TRACKING_URI": self.address,
+            "PYTHONPATH": f"{self.folder}/src:{os.environ.get('PYTHONPATH', '')}",
+        }
 
     @contextmanager
     def training(self, *words: str) -> Iterator[subprocess.Popen[str]]:

@@ -15,7 +15,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from handwriting.errors import UserError, as_sweep, redact
-from handwriting.keys import holds, key_of, nearest_key, table
+from handwriting.keys import KEYS, holds, key_of, nearest_key, table
 from handwriting.precision import check_precision
 from handwriting.signatures import check_arguments
 from handwriting.targets import check_target
@@ -53,7 +53,8 @@ class DataConfig:
 
 @dataclass
 class TrackingConfig:
-    """Where runs are stored: an MLflow tracking URI, the name of an experiment in it, how they get there.
+    """Where runs are stored: an MLflow tracking URI, the name of an experiment in it, how they get there, and
+    where checkpoints are kept that another machine is to find.
 
     A sweep tells each of its jobs its own name, the place of the job's arm among its arms, from 0, and the
     arm's label; a tuning tells the arm that the job's setting is tried for; a launcher how often it has begun
@@ -63,6 +64,7 @@ class TrackingConfig:
     uri: str = MISSING
     experiment_name: str = MISSING
     mode: str = LOCAL_FIRST
+    checkpoints: str | None = None
     sweep: str = ""
     arm: int | None = None
     label: str = ""
@@ -159,8 +161,17 @@ def check_config(cfg: DictConfig) -> None:
     check_precision(cfg.precision)
     if cfg.tracking.mode not in (LOCAL_FIRST, DIRECT):
         raise UserError(f"tracking.mode must be {LOCAL_FIRST} or {DIRECT}. Received: {cfg.tracking.mode}")
+    place = cfg.tracking.checkpoints
+    if place is not None and not (is_address(place) or Path(place).is_absolute()):
+        right = KEYS["tracking.checkpoints"].right
+        raise UserError(f"tracking.checkpoints must be {right}. Received: {redact(place)}")
     if not cfg.tracking.experiment_name.strip():
         raise UserError("tracking.experiment_name must not be empty. Received: ''")
+
+
+def is_address(place: str) -> bool:
+    """Tell an address, such as s3://BUCKET/FOLDER, from a folder."""
+    return ":/" in place
 
 
 def check_value(name: str, value: Any) -> None:

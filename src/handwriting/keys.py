@@ -107,6 +107,10 @@ KEYS: dict[str, Key] = {
         "local_first or direct",
     ),
     "tracking.experiment_name": Key("the MLflow experiment that holds them", "a name"),
+    "tracking.checkpoints": Key(
+        "where another machine finds them; null: nowhere",
+        "a folder from its / on, an address such as s3://BUCKET/FOLDER, or null",
+    ),
     "tracking.sweep": _TOLD,
     "tracking.arm": _TOLD,
     "tracking.label": _TOLD,

@@ -32,6 +32,7 @@ from handwriting.sharing.following import following
 from handwriting.sweeps import JobsFailed, called
 from handwriting.sweeps.seeds import is_until_clear
 from handwriting.tracking import Store, names, stores_of
+from handwriting.tracking.elsewhere import check_place
 from handwriting.tracking.identity import identify
 
 log = logging.getLogger(__name__)
@@ -57,6 +58,8 @@ def run(cfg: DictConfig) -> float:
         log.warning(warning)  # a sweep says it once
     store, shared = stores_of(cfg.tracking)
     store.check()
+    if HydraConfig.get().mode == RunMode.RUN:  # a sweep has done it
+        check_place(cfg.tracking)
     dataset = load_dataset(cfg.data, cfg.seed)
     chosen = runtime.choices
     choices = {group: chosen[group] for group in GROUPS}

@@ -19,7 +19,7 @@ import pytest
 from mlflow import MlflowClient
 from shared_runs import a_run, new_store, runs_of
 
-from clusters import PROGRAMS, SHOWN, SKIPPED, Cluster
+from clusters import PROGRAMS, SHOWN, SKIPPED, Bucket, Cluster
 from conftest import ONLY_TESTS
 from handwriting.config import ROOT
 from handwriting.errors import UserError
@@ -32,7 +32,6 @@ START = [sys.executable, "-m", "handwriting.server"]
 PASSWORD = "taken out of thin air"  # noqa: S105  # of this server alone
 USER = {"MLFLOW_TRACKING_USERNAME": "admin", "MLFLOW_TRACKING_PASSWORD": PASSWORD}
 EXPERIMENTS = "/api/2.0/mlflow/experiments/search?max_results=1"
-KEYS = {"AWS_ACCESS_KEY_ID": "me", "AWS_SECRET_ACCESS_KEY": "any", "AWS_DEFAULT_REGION": "us-east-1"}
 MISSING = [name for name in ("psycopg", "boto3", "flask_wtf") if not importlib.util.find_spec(name)]
 
 pytestmark = [
@@ -102,21 +101,9 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    import boto3
-
-    port = free_port()
-    command = [sys.executable, "-m", "moto.server", "--host", "127.0.0.1", "--port", str(port)]
-    objects = Process(tmp_path_factory.mktemp("objects"), command, PYTHONPATH=str(ONLY_TESTS))
-    try:
-        with pytest.MonkeyPatch.context() as patch:
-            for name, value in (KEYS | {"MLFLOW_S3_ENDPOINT_URL": f"http://127.0.0.1:{port}"}).items():
-                patch.setenv(name, value)
-            wait_for(lambda: "Running on" in objects.printed())
-            boto3.client("s3", endpoint_url=os.environ["MLFLOW_S3_ENDPOINT_URL"]).create_bucket(Bucket="runs")
-            yield objects
-    finally:
-        objects.kill()
+def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
+    with Bucket(tmp_path_factory.mktemp("objects")) as bucket:
+        yield bucket
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +132,7 @@ def plain(starting: Server) -> Server:
 
 
 @pytest.fixture(scope="module")
-def team(starting: Server, checkout: Path, bucket: Process, cluster: Cluster) -> Iterator[Server]:
+def team(starting: Server, checkout: Path, bucket: Bucket, cluster: Cluster) -> Iterator[Server]:
     """One on PostgreSQL and an object store, for other machines too, with passwords."""
     words = ["--host", "0.0.0.0", "--names", "tracking.lab", "--auth", "--artifacts", "s3://runs/of/all"]  # noqa: S104
     secrets = {"MLFLOW_BACKEND_STORE_URI": cluster.database("team"), "MLFLOW_AUTH_ADMIN_PASSWORD": PASSWORD}
@@ -179,16 +166,16 @@ def sync(source: Store, server: Server, **environment: str) -> subprocess.Comple
         server.address,
         "--check",
     ]
-    env = {name: value for name, value in os.environ.items() if name not in KEYS} | environment
+    env = {name: value for name, value in os.environ.items() if name not in Bucket.KEYS} | environment
     return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
 
 
 def test_a_run_is_the_same_in_postgresql_and_an_object_store(
-    synced: subprocess.CompletedProcess[str], bucket: Process
+    synced: subprocess.CompletedProcess[str], bucket: Bucket
 ) -> None:
     assert (synced.returncode, synced.stderr) == (0, "")
     assert synced.stdout.splitlines()[-1] == "runs compared: 1, differences: 0"
-    asked = bucket.printed()
+    asked = bucket.asked()
     assert re.search(r'"PUT /runs/of/all/1/\w+/artifacts/config\.yaml', asked)
     assert "X-Amz-Signature" not in asked, "its files come through the server, not past it"
 
@@ -205,7 +192,7 @@ def test_a_run_is_the_same_on_sqlite_and_in_a_folder(plain: Server, source: Stor
 
 
 def test_passwords_are_in_no_command_line_and_in_nothing_printed(team: Server) -> None:
-    secret = (*SHOWN, PASSWORD, KEYS["AWS_SECRET_ACCESS_KEY"])
+    secret = (*SHOWN, PASSWORD, Bucket.KEYS["AWS_SECRET_ACCESS_KEY"])
     family = team.family()
     assert len(family) > 2
     lines = [Path(f"/proc/{pid}/cmdline").read_bytes().decode() for pid in family]
@@ -244,13 +231,13 @@ def test_its_database_alone_is_refused_to_a_run_whose_files_go_through_it(
 
 
 def test_without_a_server_files_go_into_the_object_store(
-    cluster: Cluster, bucket: Process, monkeypatch: pytest.MonkeyPatch
+    cluster: Cluster, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(ROOT_SETTING, "s3://runs/direct")
     store = Store(cluster.database("direct"))
     with tracked_run(store, store.open_experiment("signs"), "adam seed 0", {}) as run:
         run.log_text("seed: 0\n", "config.yaml")
-    assert f'"PUT /runs/direct/{run.id}/artifacts/config.yaml' in bucket.printed()
+    assert f'"PUT /runs/direct/{run.id}/artifacts/config.yaml' in bucket.asked()
     with monkeypatch.context() as patch:
         patch.setattr(importlib.util, "find_spec", lambda _: None)
         with pytest.raises(
@@ -328,7 +315,7 @@ def test_it_listens_where_it_is_told(team: Server, plain: Server) -> None:
     "--database sqlite:///{own}": r"\S+ is a store of this machine: the files of its experiment '\w+' are",
 }.items())  # fmt: skip
 def test_a_mistake_is_said_in_one_line(
-    plain: Server, bucket: Process, source: Store, tmp_path: Path, words: str, said: str
+    plain: Server, bucket: Bucket, source: Store, tmp_path: Path, words: str, said: str
 ) -> None:
     words = words.format(port=plain.port, out=plain.out, folder=plain.folder, own=source.database)
     if "--database" not in words:

@@ -18,7 +18,7 @@ from handwriting.orphans import orphans
 from handwriting.sweeps.table import runs_of, table_of_jobs
 from handwriting.tracking import ROOT_SETTING, Store, leases, names
 from handwriting.tracking.leases import Lease
-from servers import Gate, Server
+from servers import Gate, Server, wait_for
 
 SHORT = ("0.5", "4", "6")  # s: BEAT, ENDS and TAKEN of a holder
 SCRIPT = Path(__file__).with_name("hold_lease.py")
@@ -30,9 +30,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
-@pytest.fixture(scope="module")
-def shared(server: Server) -> Store:
-    return Store(server.address)
+@pytest.fixture
+def shared(server: Server, tmp_path: Path) -> Store:
+    return another(server.address, tmp_path)
+
+
+def another(uri: str, folder: Path) -> Store:
+    """Return a store as another machine has it: with locks in a folder of its own."""
+    store = Store(uri)
+    store.folder = folder
+    return store
 
 
 @pytest.fixture
@@ -42,10 +49,12 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextlib.contextmanager
-def holder(uri: str, run: str, *times: str, experiment: str = "1") -> Iterator["subprocess.Popen[str]"]:
+def holder(
+    uri: str, folder: Path, run: str, *times: str, experiment: str = "1"
+) -> Iterator["subprocess.Popen[str]"]:
     """Start a process that has the right to a run; kill it at the end."""
     with subprocess.Popen(
-        [sys.executable, str(SCRIPT), uri, experiment, run, *(times or SHORT)],
+        [sys.executable, str(SCRIPT), uri, experiment, run, str(folder), *(times or SHORT)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         assert process.stdout is not None
@@ -58,6 +67,12 @@ def holder(uri: str, run: str, *times: str, experiment: str = "1") -> Iterator["
 def there(store: Store) -> int:
     """Count the leases of a store."""
     return len(list(store.search([store.open_experiment(names.LEASES)])))
+
+
+def beat(store: Store) -> str:
+    """Return when the one lease of a store was renewed."""
+    (lease,) = store.search([store.open_experiment(names.LEASES)])
+    return lease.data.tags[names.BEAT]
 
 
 def race(stores: list[Store], run: str, rounds: int) -> None:
@@ -96,9 +111,11 @@ def race(stores: list[Store], run: str, rounds: int) -> None:
     assert there(stores[0]) == 0
 
 
-def test_of_many_that_want_a_run_at_once_one_has_it(shared: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_many_that_want_a_run_at_once_one_has_it(
+    shared: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(leases, "LOOK", 0.01)
-    race([shared] * 6, "raced", 10)
+    race([another(shared.uri, tmp_path / str(number)) for number in range(6)], "raced", 10)
 
 
 @pytest.mark.skipif(not PROGRAMS, reason=SKIPPED)
@@ -112,27 +129,47 @@ def test_those_at_a_server_and_those_in_its_database_see_each_other(
         inside = Store(cluster.database("leases"))
         inside.open_experiment("any")
         with Server(tmp_path, inside.uri) as server:
-            race([inside, Store(server.address)] * 3, "raced", 10)
+            uris = [inside.uri, server.address] * 3
+            race([another(uri, tmp_path / str(number)) for number, uri in enumerate(uris)], "raced", 10)
 
 
-def test_a_holder_that_is_killed_is_followed_when_it_has_been_silent(shared: Store, short: None) -> None:
-    with holder(shared.uri, "killed") as process:
-        time.sleep(float(SHORT[2]) + 1)  # a holder that is at work keeps it, however long
+def test_a_holder_that_is_killed_is_followed_at_once_by_one_that_has_its_lock(
+    shared: Store, tmp_path: Path
+) -> None:
+    with holder(shared.uri, tmp_path, "killed here", "15", "90", "120") as process:
         with pytest.raises(Timeout):
-            Lease(shared, "1", "killed").acquire(timeout=0)
+            Lease(shared, "1", "killed here").acquire(timeout=0)
         process.kill()
-        began, lease = time.monotonic(), Lease(shared, "1", "killed")
+        process.wait()
+        began, lease = time.monotonic(), Lease(shared, "1", "killed here")
+        lease.acquire()
+        assert time.monotonic() - began < 5
+        lease.release()
+
+
+def test_a_holder_that_is_killed_is_followed_when_it_has_been_silent(
+    shared: Store, tmp_path: Path, short: None
+) -> None:
+    with holder(shared.uri, tmp_path / "other", "killed") as process:
+        time.sleep(float(SHORT[2]) + 1)  # a holder that is at work keeps it, however long
+        lease = Lease(shared, "1", "killed")
+        with pytest.raises(Timeout):
+            lease.acquire(timeout=0)
+        process.kill()
+        began = time.monotonic()
         lease.acquire()
         assert time.monotonic() - began > float(SHORT[2]) - 1
         assert (there(shared), f"process {process.pid}" in lease.holder) == (1, True)
+    first = beat(shared)
+    wait_for(lambda: beat(shared) != first)  # it is renewed in its turn
     lease.release()
     assert there(shared) == 0
 
 
 def test_a_holder_that_stood_still_ends_itself_where_another_has_taken_over(
-    shared: Store, short: None, caplog: pytest.LogCaptureFixture
+    shared: Store, tmp_path: Path, short: None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with holder(shared.uri, "stopped") as process:
+    with holder(shared.uri, tmp_path / "other", "stopped") as process:
         process.send_signal(signal.SIGSTOP)
         lease = Lease(shared, "1", "stopped")
         lease.acquire()
@@ -146,9 +183,9 @@ def test_a_holder_that_stood_still_ends_itself_where_another_has_taken_over(
     lease.release()
 
 
-def test_a_holder_that_sees_its_successor_ends_itself(shared: Store) -> None:
+def test_a_holder_that_sees_its_successor_ends_itself(shared: Store, tmp_path: Path) -> None:
     """One whose clock says that all is well, and whose lease another has all the same."""
-    with holder(shared.uri, "succeeded", "0.5", "99", "99") as process:
+    with holder(shared.uri, tmp_path / "other", "succeeded", "0.5", "99", "99") as process:
         (lease,) = shared.search([shared.open_experiment(names.LEASES)], "tags.lease = '1-succeeded'")
         shared.client.log_param(lease.info.run_id, "holder.1", "another machine process 7 0123abcd")
         assert process.wait(5) == 1
@@ -158,13 +195,13 @@ def test_a_holder_that_sees_its_successor_ends_itself(shared: Store) -> None:
 
 
 def test_a_holder_that_a_server_does_not_answer_ends_before_another_may_follow(
-    server: Server, short: None
+    server: Server, tmp_path: Path, short: None
 ) -> None:
     gate = Gate(server)
     try:
-        with holder(gate.address, "cut off") as process:
+        with holder(gate.address, tmp_path / "other", "cut off") as process:
             gate.mode = "hang"
-            lease = Lease(Store(server.address), "1", "cut off")
+            lease = Lease(another(server.address, tmp_path), "1", "cut off")
             lease.acquire()
             assert process.poll() == 1, "it has ended already"
             assert process.stderr is not None
@@ -174,7 +211,9 @@ def test_a_holder_that_a_server_does_not_answer_ends_before_another_may_follow(
         gate.close()
 
 
-def test_what_runs_without_a_living_lease_was_interrupted_for_every_machine(shared: Store) -> None:
+def test_what_runs_without_a_living_lease_was_interrupted_for_every_machine(
+    shared: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Also for one that did not start it; and what somebody works on is left alone."""
     experiment = shared.open_experiment("orphans")
     runs = [
@@ -186,7 +225,9 @@ def test_what_runs_without_a_living_lease_was_interrupted_for_every_machine(shar
         for name in ("at-work", "gone")
     ]
     shared.become_current()
-    with holder(shared.uri, "at-work", "1", "60", "75", experiment=experiment):
+    with holder(shared.uri, tmp_path / "other", "at-work", "1", "60", "75", experiment=experiment):
         table = table_of_jobs({"at-work": ("a", 0), "gone": ("a", 1)}, *runs_of(shared, experiment, "s-0"))
         assert list(table["status"]) == ["RUNNING", "INTERRUPTED"]
         assert [run.info.run_id for run in orphans(shared)] == [runs[1].info.run_id]
+    monkeypatch.setattr(leases, "TAKEN", 3)
+    wait_for(lambda: len(orphans(shared)) == 2)  # the lease of the one that was killed is there, and old

@@ -23,6 +23,7 @@ from handwriting.config import ROOT, TOLD, check_config, compose, flatten, start
 from handwriting.data import Dataset, Split, load_dataset
 from handwriting.errors import UserError
 from handwriting.tracking import Store
+from handwriting.tracking.elsewhere import place_of
 from handwriting.tracking.identity import digest, identify
 from handwriting.tracking.model import load_model
 from handwriting.tracking.provenance import command_line
@@ -347,7 +348,7 @@ def test_a_run_whose_checkpoint_does_not_fit_is_left_as_it_is_and_force_starts_a
     cfg = experiment(request, "model=mlp", "model.units=16", "epochs=3")
     interrupted(cfg, dataset, monkeypatch, epoch=2)
     (before,) = runs_in(cfg.tracking)
-    folder = Store(cfg.tracking.uri).checkpoints_of(before.info.run_id)
+    folder = place_of(cfg.tracking, Store(cfg.tracking.uri), before.info.run_id)[0]
     files = {path: path.read_bytes() for path in folder.iterdir()}
     mlp = models.build_mlp
     monkeypatch.setattr(models, "build_mlp", lambda **named: mlp(**named | {"units": 17}))
@@ -373,7 +374,7 @@ def test_a_taken_name_is_said_in_one_line_and_the_run_goes_on_afterwards(
     cfg = experiment(request, "model=mlp", "model.units=16", "epochs=2")
     interrupted(cfg, dataset, monkeypatch, epoch=1)
     (run,) = runs_in(cfg.tracking)
-    folder = Store(cfg.tracking.uri).checkpoints_of(run.info.run_id)
+    folder = place_of(cfg.tracking, Store(cfg.tracking.uri), run.info.run_id)[0]
     path = folder / taken
     if path.is_dir():
         path.rename(tmp_path / "kept")

@@ -15,6 +15,7 @@ from handwriting.kinds import own_values
 from handwriting.precision import check_precision
 from handwriting.sweeps.arms import Asked, Member, product_labels, reaching
 from handwriting.tracking import names, stores_of
+from handwriting.tracking.elsewhere import check_place
 from handwriting.tracking.identity import Identity, digest, identify
 
 
@@ -104,6 +105,7 @@ def plan_jobs(asked: Sequence[Asked], compose: Compose) -> tuple[list[Job], list
     each = {id(composed): composed for composed, _ in found}.values()
     for tracking in {composed.cfg.tracking.uri: composed.cfg.tracking for composed in each}.values():
         stores_of(tracking)[0].check()
+        check_place(tracking)
     first: dict[int, int] = {}  # of each arm the first job
     for number, planned in enumerate(jobs):
         first.setdefault(planned.arm, number)

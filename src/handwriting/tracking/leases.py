@@ -1,20 +1,23 @@
 """Who may work on a run: one process at a time, whichever machines share the store.
 
-Beside an SQLite file lie the operating system's own locks. Any other store decides by itself: MLflow stores a
-run's parameter once and never changes it, so of several processes that write the same one a single one wins.
-That holds through a server and in its database alike, so that those who go through the server and those who
-connect to PostgreSQL see each other; PostgreSQL's advisory locks are not seen through a server.
+Those of one folder have the operating system's own locks, which end with their process. Among machines the
+store decides: MLflow stores a run's parameter once and never changes it, so of several processes that write
+the same one a single one wins. That holds through a server and in its database alike, so that those who go
+through the server and those who connect to PostgreSQL see each other; of PostgreSQL's advisory locks a server
+says nothing.
 """
 
+import hashlib
 import logging
 import os
 import platform
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 from filelock import FileLock, Timeout
 from mlflow.entities import Run
@@ -28,8 +31,8 @@ from handwriting.tracking.store import Store
 log = logging.getLogger(__name__)
 
 BEAT = 15.0  # s from one renewal to the next: a thousand runs at once are 67 small writes a second
-ENDS = 60.0  # s without one, after which a holder ends itself
-TAKEN = 75.0  # s without one, after which another may take its place; longer than ENDS by a slow request
+ENDS = 90.0  # s without one, after which a holder ends itself: a server may be started again in the meantime
+TAKEN = 120.0  # s without one, after which another may take its place; longer than ENDS by slow requests
 LOOK = 1.0  # s from one look at another's lease to the next
 HOLDER = "holder."  # begins the parameter that names a lease's holder, its first, second, ...
 
@@ -44,7 +47,7 @@ def right_to(store: Store, experiment_id: str, fingerprint: str) -> "FileLock | 
 def live(store: Store, runs: Iterable[Run]) -> set[str]:
     """Return the ids of the runs that a process works on.
 
-    Of leases, by the clocks of the two machines: these must not differ by a minute. Who takes a lease over
+    Of leases, by the clocks of the two machines: these must agree within a minute. Who takes a lease over
     trusts no other clock than its own.
     """
     if store.database:
@@ -60,6 +63,7 @@ class Lease:
     A lease is a run of the experiment `leases`, which is deleted when it is given back. A process that finds
     none makes one and looks again; it holds the right when it is the newest holder of each that it has seen.
     Of two processes the one that looks last sees the other's, so that both want that one, and one gets it.
+    Beside it the holder has the lock of its folder: who gets that too knows that the holder is gone.
 
     Args:
         store: a shared one.
@@ -70,8 +74,11 @@ class Lease:
     def __init__(self, store: Store, experiment_id: str, fingerprint: str):
         self.store, self.fingerprint = store, fingerprint
         self.key = _key(experiment_id, fingerprint)
-        self.name = f"{platform.node()} process {os.getpid()} {uuid.uuid4().hex[:8]}"
+        self._lock = store.lock_of(experiment_id, fingerprint)
+        self._place = _place(Path(self._lock.lock_file).parent)
+        self.name = f"{platform.node()} process {os.getpid()} {uuid.uuid4().hex[:8]}-{self._place}"
         self.holder = ""  # the other one that was seen last
+        self._said = False
         self._experiment = store.open_experiment(names.LEASES)
         self._held: list[str] = []
         self._seen: dict[str, tuple[tuple[str, ...], float]] = {}  # each lease, and since when it is as it is
@@ -90,6 +97,8 @@ class Lease:
             Timeout: another process is at work.
         """
         began = _now()
+        self._given_back.clear()
+        self._lock.acquire(timeout=-1 if timeout is None else timeout)
         try:
             while self._blocked_by_the_living():
                 if timeout is not None and _now() - began > timeout:
@@ -104,10 +113,13 @@ class Lease:
     def release(self) -> None:
         """Give it back; one that cannot be given back now is free when it is not renewed."""
         self._given_back.set()
-        with suppress(MlflowException, OSError), asking_once():
-            while self._held:
-                self.store.client.delete_run(self._held[-1])
-                self._held.pop()
+        try:
+            with suppress(MlflowException, OSError), asking_once():
+                while self._held:
+                    self.store.client.delete_run(self._held[-1])
+                    self._held.pop()
+        finally:
+            self._lock.release()
 
     def _blocked_by_the_living(self) -> bool:
         """Tell whether another holder is at work, once that is known; False where the right is ours."""
@@ -115,6 +127,12 @@ class Lease:
             time.sleep(LOOK)
             if self._is_at_work(other):
                 return True
+            if not self._said:
+                self._said = True
+                log.info(
+                    "looks for at most %.0f s whether %s still works on the run with fingerprint %s",
+                    TAKEN, _called(other), self.fingerprint,
+                )  # fmt: skip
         return False
 
     @signals_held()
@@ -122,15 +140,14 @@ class Lease:
         """Try to become the holder of each lease that is there; return the first that another one has."""
         client = self.store.client
         asked = _now()
-        leases = self._leases()
+        leases, made = self._leases(), ""
         if not leases:
-            client.create_run(
-                self._experiment, tags={names.LEASE: self.key, names.BEAT: _stamp()}, run_name=self.name
-            )
+            tags = {names.LEASE: self.key, names.BEAT: _stamp()}
+            made = client.create_run(self._experiment, tags=tags, run_name=self.name).info.run_id
             leases = self._leases()
         for lease in leases:
             if not self._take(lease):
-                self._give_up()
+                self._give_up([lease for lease in leases if lease.info.run_id == made])
                 return lease
         for run_id in self._held[1:]:  # one is enough; who looks from now on sees it
             client.delete_run(run_id)
@@ -146,8 +163,9 @@ class Lease:
     def _take(self, lease: Run) -> bool:
         """Become the next holder of a lease that nobody has, or whose holder shows no life; tell whether."""
         client, run_id, holders = self.store.client, lease.info.run_id, _holders(lease)
-        if holders and not self._is_silent(lease):
-            self.holder = holders[-1].rpartition(" ")[0]
+        is_gone = bool(holders and self._place) and holders[-1].endswith(self._place)  # we have its lock
+        if holders and not is_gone and not self._is_silent(lease):
+            self.holder = _called(lease)
             return False
         key = f"{HOLDER}{len(holders)}"
         with suppress(MlflowException):  # another was first, or has given it back
@@ -158,14 +176,18 @@ class Lease:
         if _holders(now)[len(holders) :] != (self.name,) or now.info.lifecycle_stage != "active":
             return False
         self._held.append(run_id)
-        if holders:
+        if holders and not is_gone:
             log.warning(
                 "takes over the run with fingerprint %s: %s has not renewed its lease for %.0f s. Where that "
-                "still runs it ends itself", self.fingerprint, holders[-1].rpartition(" ")[0], TAKEN,
+                "still runs it ends itself", self.fingerprint, _called(lease), TAKEN,
             )  # fmt: skip
         return True
 
-    def _give_up(self) -> None:
+    def _give_up(self, made: Sequence[Run]) -> None:
+        """Delete what is ours alone: what we hold, and what we have made and nobody has taken."""
+        for lease in made:
+            if lease.info.run_id not in self._held:
+                self._take(lease)
         for run_id in self._held:
             self.store.client.delete_run(run_id)
         self._held.clear()
@@ -192,7 +214,7 @@ class Lease:
             try:
                 lease = client.get_run(run_id)
                 if _holders(lease)[-1:] != (self.name,):
-                    self._lost(f"{_holders(lease)[-1].rpartition(' ')[0]} has taken it over")
+                    self._lost(f"{_called(lease)} has taken it over")
                 client.set_tag(run_id, names.BEAT, _stamp())
                 self._renewed = asked
             except (MlflowException, OSError) as error:
@@ -208,11 +230,13 @@ class Lease:
         """End this process at once: it must write nothing more, not even how its run has ended."""
         if self._given_back.is_set():
             return
+        at_last = threading.Timer(2, os._exit, (1,))  # where what it says is read by nobody
+        at_last.daemon = True
+        at_last.start()
         log.error(
             "error: this process no longer has the right to the run with fingerprint %s: %s. It ends; the "
             "same command goes on", self.fingerprint, reason,
         )  # fmt: skip
-        logging.shutdown()
         os._exit(1)
 
 
@@ -235,6 +259,21 @@ def _key(experiment_id: str, fingerprint: str) -> str:
 def _holders(lease: Run) -> tuple[str, ...]:
     """Return the names of a lease's holders, the present one last."""
     return tuple(lease.data.params[f"{HOLDER}{number}"] for number in range(len(lease.data.params)))
+
+
+def _called(lease: Run) -> str:
+    """Return what the present holder of a lease is called by: HOST process 123."""
+    return _holders(lease)[-1].rpartition(" ")[0] if _holders(lease) else "another process"
+
+
+def _place(folder: Path) -> str:
+    """Return what names a folder of this machine until that is started anew; empty where nothing does."""
+    try:
+        started = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+    except OSError:  # not Linux
+        return ""
+    found = folder.stat()
+    return hashlib.sha256(f"{started} {found.st_dev} {found.st_ino}".encode()).hexdigest()[:12]
 
 
 def _stamp() -> str:

@@ -86,7 +86,7 @@ def find_run(
         # 2 s: to list runs, a process holds their locks for a moment.
         right.acquire(timeout=2)
     except Timeout:
-        whose = f" ({right.holder})" if isinstance(right, Lease) else ""
+        whose = f" ({right.holder})" if isinstance(right, Lease) and right.holder else ""
         if not wait:
             raise UserError(
                 f"the run with fingerprint {identity.fingerprint} is live in another process{whose}, and is "

@@ -246,7 +246,3 @@ class Store:
         folder = self.folder / "locks"
         folder.mkdir(parents=True, exist_ok=True)
         return FileLock(folder / f"{experiment_id}-{fingerprint}.lock")
-
-    def checkpoints_of(self, run_id: str) -> Path:
-        """Return the folder of a run's checkpoints."""
-        return self.folder / "checkpoints" / run_id

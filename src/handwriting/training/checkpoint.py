@@ -20,6 +20,7 @@ import keras
 import numpy as np
 
 from handwriting.errors import UserError
+from handwriting.tracking.elsewhere import Elsewhere
 
 log = logging.getLogger(__name__)
 
@@ -84,13 +85,14 @@ class Checkpoints:
     Args:
         folder: the run's own; it is made at once.
         fingerprint: of the run's config; a checkpoint of another is passed over.
+        elsewhere: where a copy of each is kept too, for a machine that does not have the folder.
 
     Raises:
         UserError: a file or a folder has a name that is needed; so does `save`.
     """
 
-    def __init__(self, folder: Path, fingerprint: str):
-        self.folder, self.fingerprint = folder, fingerprint
+    def __init__(self, folder: Path, fingerprint: str, elsewhere: Elsewhere | None = None):
+        self.folder, self.elsewhere, self.fingerprint = folder, elsewhere, fingerprint
         self._make_folder()
 
     def save(self, checkpoint: Checkpoint) -> None:
@@ -114,9 +116,17 @@ class Checkpoints:
         files = self._newest_first()
         for old in files[files.index(path) + KEPT :]:  # any before it are damaged, and do not count
             old.unlink()
+        if self.elsewhere:
+            self.elsewhere.put(path, {kept.name for kept in self._newest_first()})
 
     def newest(self) -> Checkpoint | None:
-        """Return the newest whole checkpoint; name each that is not and pass it over."""
+        """Return the newest whole checkpoint; name each that is not and pass it over.
+
+        Raises:
+            UserError: it cannot be seen whether there is one elsewhere.
+        """
+        if self.elsewhere:
+            self.elsewhere.fetch(self.folder)
         for path in self._newest_first():
             try:
                 return self._read(path)
@@ -127,6 +137,8 @@ class Checkpoints:
     def remove(self) -> None:
         """Remove all of them."""
         shutil.rmtree(self.folder, ignore_errors=True)
+        if self.elsewhere:
+            self.elsewhere.remove()
 
     def _newest_first(self) -> list[Path]:
         files = (path for path in self.folder.glob("epoch-*.npz") if path.is_file())

@@ -18,6 +18,7 @@ from handwriting.drawing import COLORS, mistakes
 from handwriting.errors import UserError, redact
 from handwriting.precision import FLOAT16, NO_GPU
 from handwriting.tracking import names
+from handwriting.tracking.elsewhere import place_of
 from handwriting.tracking.identity import digest
 from handwriting.tracking.model import load_model
 from handwriting.tracking.provenance import command_line, git_state, machine_tags
@@ -86,14 +87,14 @@ def train_run(
     name = f"{tracking.label or name_alone(choices)} seed {cfg.seed}"
     run_id, saved = found.run.info.run_id if found.run else None, None
     if run_id:
-        saved = Checkpoints(found.store.checkpoints_of(run_id), found.identity.fingerprint).newest()
+        saved = _checkpoints(found, tracking, run_id).newest()
     if saved:
         with within_memory(cfg, model):
             saved.restore(model)  # before anything is written: one that does not fit leaves the run as it is
     history = saved.history if saved else []
     tracked = tracked_run(found.store, found.experiment_id, name, own_tags, run_id)
     with tracked as run, within_memory(cfg, model):
-        checkpoints = Checkpoints(found.store.checkpoints_of(run.id), found.identity.fingerprint)
+        checkpoints = _checkpoints(found, tracking, run.id)
         if run_id:
             log.info("%s  run %s goes on after epoch %d", name, run_id, len(history))
             run.set_tags(_going_on(run, tracking, git.commit, git.dirty))
@@ -217,6 +218,11 @@ def name_alone(choices: Mapping[str, str]) -> str:
     """Return what a run outside of a sweep is called by, without the seed."""
     after = f" {choices['start']}" if choices["start"] != "fresh" else ""
     return f"{choices['optimizer']} {choices['model']}{after}"
+
+
+def _checkpoints(found: Found, tracking: TrackingConfig, run_id: str) -> Checkpoints:
+    folder, elsewhere = place_of(tracking, found.store, run_id)
+    return Checkpoints(folder, found.identity.fingerprint, elsewhere)
 
 
 def _place(arm: int) -> dict[str, str]:
