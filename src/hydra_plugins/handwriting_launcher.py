@@ -11,6 +11,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from handwriting.sweeps.cluster import Cluster, check_address
+from handwriting.sweeps.composing import Composer
 from handwriting.sweeps.dispatch import Dispatch
 from handwriting.sweeps.processes import Pool, jobs_that_fit
 from handwriting.sweeps.worker import Setting
@@ -33,7 +34,8 @@ class ProcessLauncher(Launcher):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Take what the jobs need."""
-        self.pool = Pool(Setting(hydra_context, task_function, config), self.jobs)
+        compose = Composer(hydra_context.config_loader, config).whole
+        self.pool = Pool(Setting(hydra_context, task_function, config), compose, self.jobs)
         self.config = config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
@@ -63,6 +65,7 @@ class RayLauncher(Launcher):
         """Take what the jobs need; raises as `check_address`, before the jobs are planned."""
         check_address(self.address)
         self.setting = Setting(hydra_context, task_function, config)
+        self.compose = Composer(hydra_context.config_loader, config).whole
 
     @cached_property
     def cluster(self) -> Cluster:
@@ -78,7 +81,9 @@ class RayLauncher(Launcher):
         setup_globals()
         config = self.setting.config
         configure_log(config.hydra.hydra_logging, config.hydra.verbose)
-        return Dispatch(self.setting, self.cluster, self.retries, job_overrides, initial_job_idx).run()
+        return Dispatch(
+            self.setting, self.compose, self.cluster, self.retries, job_overrides, initial_job_idx
+        ).run()
 
     def close(self) -> None:
         """Leave the cluster."""

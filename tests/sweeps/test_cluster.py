@@ -5,6 +5,7 @@ import dataclasses
 import importlib.metadata
 import importlib.util
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -180,6 +181,35 @@ def test_a_sweep_that_is_told_to_end_ends_its_runs_in_order(nodes: "Cluster") ->
     assert [run.info.status for run in of("ended")] == ["KILLED", "KILLED"], said
 
 
+OTHER_PROCESSOR = """
+from pathlib import Path
+read = Path.read_text
+Path.read_text = lambda path, *words, **more: (
+    "model name: Another" if str(path) == "/proc/cpuinfo" else read(path, *words, **more)
+)
+"""
+
+
+def test_both_arms_of_a_seed_are_computed_by_one_kind_of_processor(nodes: "Cluster", tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(OTHER_PROCESSOR)
+    other = add(nodes, "other", PYTHONPATH=str(tmp_path))
+    jobs = len(nodes.list_all_nodes())
+    try:
+        with Sweep(nodes, "kinds", *TWO, "epochs=2", f"seed=range({jobs})") as sweep:
+            code, said = sweep.end()
+    finally:
+        nodes.remove_node(other)
+    assert code == 0, said
+    assert f"on {jobs} nodes with 2 kinds of processor: the jobs of a seed go to one" in said
+    assert "checkpoints: on each machine's own disk" in said
+    kinds: dict[str, list[str]] = {}
+    for run in of("kinds"):
+        kinds.setdefault(run.data.params["seed"], []).append(run.data.tags[names.CPU])
+    assert [len(each) for each in kinds.values()] == [2] * jobs
+    assert [first for first, second in kinds.values() if first != second] == []
+    assert "Another" in {each[0] for each in kinds.values()}, "no node was left idle"
+
+
 @pytest.fixture
 def joined(nodes: "Cluster") -> Iterator[tested.Cluster]:
     """The cluster as the sweep's own process has it."""
@@ -189,7 +219,7 @@ def joined(nodes: "Cluster") -> Iterator[tested.Cluster]:
 
 
 def test_what_a_node_lacks_is_said_with_its_name(
-    nodes: "Cluster", joined: tested.Cluster, tmp_path: Path
+    nodes: "Cluster", joined: tested.Cluster, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     cfg = compose("threads=1")
     versions = {name: importlib.metadata.version(name) for name in names.LIBRARIES}
@@ -203,6 +233,12 @@ def test_what_a_node_lacks_is_said_with_its_name(
         wrong = rf"the node old has other code: training/models\.py: DEEPER\. Bring {ROOT} there to the same"
         with pytest.raises(UserError, match=wrong):
             joined.check(parcel, cfg)
+        joined.refused.clear()  # as where it comes after the check
+        until = time.monotonic() + ENDS
+        while not joined.refused and time.monotonic() < until:
+            joined.look_again(parcel, cfg)
+        assert re.search(f"{wrong} state; it gets no job", caplog.text)
+        assert len(joined.room()) == len(joined.nodes()) - 1
     finally:
         nodes.remove_node(other)
     older = dataclasses.replace(parcel, versions={**versions, "keras": "3.0.0"})

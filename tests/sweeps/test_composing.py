@@ -30,6 +30,7 @@ def composer() -> Iterator[Composer]:
         ["start=after_rmsprop", "start.optimizer.learning_rate=0.2", "data=digits8x8", "data.path=digits"],
         ["batch_size=${seed}", "label_smoothing=0.1", "model.units=7", "model=mlp"],
         ["augmentation=affine", "augmentation.shift=2", "metrics=[{_target_: a.b}]"],
+        ["hydra.sweep.subdir=${hydra.job.override_dirname}", "optimizer=adam", "seed=1", "epochs=2"],
         ["tracking.label='a, b = \\'c\\''", "tracking.arm=1", "threads=1"],
     ],
     ids=" ".join,
@@ -40,6 +41,11 @@ def test_a_job_is_composed_as_hydra_does(composer: Composer, job: list[str]) -> 
     keys = [str(key) for key in theirs if key != "hydra"]
     assert OmegaConf.to_yaml(cfg) == OmegaConf.to_yaml(OmegaConf.masked_copy(theirs, keys))
     assert runtime.choices == theirs.hydra.runtime.choices
+    whole, theirs.hydra.job.id, theirs.hydra.job.num = composer.whole(job, 7), "7", 7
+    assert OmegaConf.to_yaml(whole.hydra) == OmegaConf.to_yaml(theirs.hydra)
+    assert OmegaConf.to_container(OmegaConf.masked_copy(whole, keys)) == OmegaConf.to_container(
+        OmegaConf.masked_copy(theirs, keys), resolve=True
+    )
 
 
 @pytest.mark.parametrize("job", [["epoch=3"], ["optimizer.rate=1"], ["epochs=many"], ["optimizer=adamm"]])

@@ -7,7 +7,7 @@ import platform
 import signal
 import socket
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
@@ -18,6 +18,12 @@ from handwriting.tracking import Store
 from handwriting.tracking.identity import code_of, targets_of
 from handwriting.tracking.signals import ENDINGS
 
+if TYPE_CHECKING:
+    from ray import ObjectRef
+
+log = logging.getLogger(__name__)
+
+GPU_KIND = "accelerator_type:"  # begins the resource that Ray names a node's GPUs by
 ANSWER = 2.0  # s until an address at which nothing answers is given up; Ray takes half a minute
 
 
@@ -35,17 +41,22 @@ class Cluster:
 
     def __init__(self, address: str | None, threads: int, num_gpus: float):
         self.threads, self.num_gpus = threads, num_gpus
+        self.kinds: dict[str, str] = {}  # of processor, of each node that can do the jobs
+        self.refused: set[str] = set()  # nodes that cannot
+        self._asked: dict[str, ObjectRef] = {}
         _connect(address)
 
     def at_once(self) -> int:
         """Return how many jobs have room at a time, at least 1."""
-        import ray
+        return max(1, sum(self.room().values()))
 
-        there = ray.cluster_resources()
-        room = there.get("CPU", 0) // self.threads
-        if self.num_gpus:
-            room = min(room, there.get("GPU", 0) // self.num_gpus)
-        return max(1, int(room))
+    def room(self) -> dict[str, int]:
+        """Return for how many jobs at a time each node has room, by its id."""
+        return {
+            node["NodeID"]: _room(node, self.threads, self.num_gpus)
+            for node in self.nodes()
+            if node["NodeID"] not in self.refused
+        }
 
     def nodes(self) -> list[dict[str, Any]]:
         """Return what Ray says of each node that is there."""
@@ -68,9 +79,6 @@ class Cluster:
             UserError: no node has room, where Ray would wait for one without end; or one has other code or
                 versions, or none, or cannot reach the store.
         """
-        import ray
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
         nodes = self.nodes()
         most, gpus = (max(node["Resources"].get(what, 0) for node in nodes) for what in ("CPU", "GPU"))
         if most < self.threads:
@@ -78,33 +86,73 @@ class Cluster:
             raise UserError(f"threads={self.threads}: the largest node has {has}")
         if gpus < self.num_gpus:
             raise UserError(f"hydra.launcher.num_gpus={self.num_gpus}: no node has more than {gpus:.0f}")
-        code = code_of(targets_of(job))
-        asked = {
-            _name(node): ray.remote(describe)
-            .options(
-                num_cpus=0,
-                max_retries=0,
-                scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False),
-            )
-            .remote(parcel, job, code)
-            for node in nodes
-        }
-        for name, answer in asked.items():
-            try:
-                host, wrong = ray.get(answer)
-            except ray.exceptions.RayError as error:
-                reason = str(getattr(error, "cause", None) or error).strip().rpartition("\n")[2]
-                raise UserError(
-                    f"the node {name} cannot run this code: {reason}. Its Ray must be started from the .venv "
-                    f"of this checkout, in the same place: {ROOT}"
-                ) from error
-            if wrong:
-                raise UserError(f"the node {name} has {wrong}. Bring {ROOT} there to the same state")
-            if host != platform.node() and Store(job.tracking.uri).database:
-                raise UserError(
-                    f"the store {redact(job.tracking.uri)} is a file of this machine, and the node {name} is "
-                    "another one. Name one that all nodes reach: MLFLOW_TRACKING_URI=http://SERVER:5000"
+        for known in (self.kinds, self.refused, self._asked):
+            known.clear()
+        self._ask(parcel, job)
+        for node in nodes:
+            self._hear(node, job)
+
+    def look_again(self, parcel: Any, job: DictConfig) -> None:
+        """Take in nodes that came since the check: one that cannot do the jobs is named, and gets none."""
+        import ray
+
+        self._ask(parcel, job)
+        if not self._asked:
+            return
+        told = ray.wait([*self._asked.values()], num_returns=len(self._asked), timeout=0)[0]
+        for node in self.nodes():
+            if self._asked.get(node["NodeID"]) in told:
+                try:
+                    self._hear(node, job)
+                except UserError as error:
+                    log.warning("%s; it gets no job", error)
+                    self.refused.add(node["NodeID"])
+
+    def _ask(self, parcel: Any, job: DictConfig) -> None:
+        """Ask each node that has not been asked what it is."""
+        import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        there = {node["NodeID"] for node in self.nodes()}
+        self._asked = {node: answer for node, answer in self._asked.items() if node in there}
+        for node in there - {*self._asked, *self.kinds, *self.refused}:
+            self._asked[node] = (
+                ray.remote(describe)
+                .options(
+                    num_cpus=0,
+                    max_retries=0,
+                    scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
                 )
+                .remote(parcel, job, code_of(targets_of(job)))
+            )
+
+    def _hear(self, node: Mapping[str, Any], job: DictConfig) -> None:
+        """Take a node's answer; raises as `check`."""
+        import ray
+
+        name = _name(node)
+        try:
+            told = ray.get(self._asked.pop(node["NodeID"]))
+        except ray.exceptions.RayError as error:
+            reason = str(getattr(error, "cause", None) or error).strip().rpartition("\n")[2]
+            raise UserError(
+                f"the node {name} cannot run this code: {reason}. Its Ray must be started from the .venv "
+                f"of this checkout, in the same place: {ROOT}"
+            ) from error
+        if told.wrong:
+            raise UserError(f"the node {name} has {told.wrong}. Bring {ROOT} there to the same state")
+        if told.lacks:
+            raise UserError(
+                f"the node {name} has no folder {told.lacks}. tracking.checkpoints must be one that all "
+                "nodes share, or an address such as s3://BUCKET/FOLDER"
+            )
+        if told.host != platform.node() and Store(job.tracking.uri).database:
+            raise UserError(
+                f"the store {redact(job.tracking.uri)} is a file of this machine, and the node {name} is "
+                "another one. Name one that all nodes reach: MLFLOW_TRACKING_URI=http://SERVER:5000"
+            )
+        gpus = [what for what in node["Resources"] if what.startswith(GPU_KIND)] if self.num_gpus else []
+        self.kinds[node["NodeID"]] = gpus[0].removeprefix(GPU_KIND) if gpus else told.cpu
 
     def close(self) -> None:
         """Leave the cluster; one that was made here ends."""
@@ -155,6 +203,13 @@ def _connect(address: str | None) -> None:
     finally:
         for ending, handler in before.items():  # Ray puts its own in their place
             signal.signal(ending, handler)
+
+
+def _room(node: Mapping[str, Any], threads: int, num_gpus: float) -> int:
+    """Return for how many jobs at a time a node has room."""
+    has = node["Resources"]
+    rooms = [has.get("CPU", 0) / threads, *([has.get("GPU", 0) / num_gpus] if num_gpus else [])]
+    return int(min(rooms))
 
 
 def _name(node: Mapping[str, Any]) -> str:

@@ -2,18 +2,22 @@
 
 import copy
 import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from hydra._internal.config_loader_impl import get_overrides_dirname
 from hydra.conf import RuntimeConf
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from handwriting.kinds import check_kinds
 
+Whole = Callable[[Sequence[str], int], DictConfig]  # as `Composer.whole`
+
 
 class Composer:
-    """Composes jobs of a sweep. Hydra takes 75 ms for each.
+    """Composes jobs of a sweep; Hydra takes 75 ms for each.
 
     Args:
         loader: Hydra's, whose type has no name for what is used here of it.
@@ -23,31 +27,66 @@ class Composer:
     def __init__(self, loader: Any, config: DictConfig):
         self.loader, self.config = loader, config
 
-    def compose(self, job: list[str]) -> tuple[DictConfig, RuntimeConf]:
+    def compose(self, job: Sequence[str]) -> tuple[DictConfig, RuntimeConf]:
         """Return the config of a job's overrides, and Hydra's notes on it; raises as Hydra does."""
-        seeds = [word.removeprefix("seed=") for word in job if word.startswith("seed=")]
-        if not seeds or not seeds[-1].isdecimal():
-            return self._with_values(tuple(job))
-        cfg, runtime = self._with_values(tuple(word for word in job if not word.startswith("seed=")))
-        cfg = copy.deepcopy(cfg)
-        cfg.seed = int(seeds[-1])
+        words, seed = _without_seed(job)
+        cfg, runtime = self._own(words)
+        if seed is not None:
+            cfg = copy.deepcopy(cfg)
+            cfg.seed = seed
         return cfg, runtime
 
+    def whole(self, job: Sequence[str], number: int) -> DictConfig:
+        """Return the config of a job for the process that does it, with Hydra's own part.
+
+        Nothing in it is left to that process's environment.
+
+        Args:
+            job: its overrides.
+            number: Hydra's, of the job.
+        """
+        words, seed = _without_seed(job)
+        cfg = copy.deepcopy(self._with_values(words))
+        with open_dict(cfg):
+            if seed is not None:
+                cfg.seed = seed
+            for key in [str(key) for key in cfg if key != "hydra"]:
+                cfg[key] = cfg[key]
+                if OmegaConf.is_config(cfg[key]):
+                    OmegaConf.resolve(cfg[key])
+            own = [each for each in map(self._parsed, job) if not each.is_hydra_override()]
+            cfg.hydra.overrides.task = [each.input_line for each in own]
+            how = cfg.hydra.job.config.override_dirname
+            cfg.hydra.job.override_dirname = get_overrides_dirname(
+                own, kv_sep=how.kv_sep, item_sep=how.item_sep, exclude_keys=how.exclude_keys
+            )
+            cfg.hydra.job.id, cfg.hydra.job.num = str(number), number
+        return cfg
+
     @functools.cache  # noqa: B019  # for the one sweep of a process
-    def _with_values(self, job: tuple[str, ...]) -> tuple[DictConfig, RuntimeConf]:
-        """Set values on composed groups, as Hydra does, which composes the groups for each job."""
-        parsed = OverridesParser.create(config_loader=self.loader).parse_overrides(list(job))
-        values = [each for each in parsed if self._is_value(each)]
-        chosen, runtime = self._groups(tuple(str(each.input_line) for each in parsed if each not in values))
-        cfg = copy.deepcopy(chosen)
-        self.loader._apply_overrides_to_config(values, cfg)
-        check_kinds(cfg, runtime)
-        return OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"]), runtime
+    def _own(self, job: tuple[str, ...]) -> tuple[DictConfig, RuntimeConf]:
+        cfg = self._with_values(job)
+        return OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"]), cfg.hydra.runtime
 
     @functools.cache  # noqa: B019
-    def _groups(self, words: tuple[str, ...]) -> tuple[DictConfig, RuntimeConf]:
-        cfg = self.loader.load_sweep_config(self.config, list(words))
-        return cfg, cfg.hydra.runtime
+    def _with_values(self, job: tuple[str, ...]) -> DictConfig:
+        """Set values on composed groups, as Hydra does, which composes the groups for each job."""
+        parsed = [self._parsed(word) for word in job]
+        values = [each for each in parsed if self._is_value(each)]
+        cfg = copy.deepcopy(
+            self._groups(tuple(str(each.input_line) for each in parsed if each not in values))
+        )
+        self.loader._apply_overrides_to_config(values, cfg)
+        check_kinds(cfg, cfg.hydra.runtime)
+        return cfg
+
+    @functools.cache  # noqa: B019
+    def _groups(self, words: tuple[str, ...]) -> DictConfig:
+        return self.loader.load_sweep_config(self.config, list(words))
+
+    @functools.cache  # noqa: B019  # a millisecond for each
+    def _parsed(self, word: str) -> Override:
+        return OverridesParser.create(config_loader=self.loader).parse_override(word)
 
     def _is_value(self, override: Override) -> bool:
         """Tell whether an override sets a value that is there, and chooses no member of a group."""
@@ -57,3 +96,11 @@ class Composer:
     @functools.cache  # noqa: B019  # 20 ms for each
     def _is_hydras_or_group(self, key: str) -> bool:
         return key.startswith("hydra") or bool(self.loader.get_group_options(key))
+
+
+def _without_seed(job: Sequence[str]) -> tuple[tuple[str, ...], int | None]:
+    """Return a job's overrides but its seed, and that; all of them and None where it is no plain number."""
+    seeds = [word.removeprefix("seed=") for word in job if word.startswith("seed=")]
+    if not seeds or not seeds[-1].isdecimal():
+        return tuple(job), None
+    return tuple(word for word in job if not word.startswith("seed=")), int(seeds[-1])

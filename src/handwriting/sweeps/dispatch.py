@@ -17,13 +17,17 @@ from typing import TYPE_CHECKING
 
 from hydra.core.utils import JobReturn, JobStatus
 
+from handwriting.config import TrackingConfig
 from handwriting.sweeps.cluster import Cluster
+from handwriting.sweeps.composing import Whole
 from handwriting.sweeps.node import Begun, Parcel, Told, do_job
+from handwriting.sweeps.placement import Placement
 from handwriting.sweeps.processes import PATIENCE
-from handwriting.sweeps.progress import Epoch, Progress, called
+from handwriting.sweeps.progress import Epoch, Progress, called, label_and_seed
 from handwriting.sweeps.screen import screen_of
 from handwriting.sweeps.worker import Lost, Setting, failed
-from handwriting.tracking import names
+from handwriting.tracking import names, stores_of
+from handwriting.tracking.elsewhere import where_kept
 from handwriting.tracking.identity import code_of, targets_of
 from handwriting.tracking.provenance import computing_tags
 
@@ -44,6 +48,7 @@ class Dispatch:
 
     Args:
         setting: what all jobs have in common.
+        compose: returns the config of a job from its overrides and Hydra's number of it.
         cluster: where they run.
         retries: how often a job is begun again whose process or node was lost.
         jobs: the overrides of each.
@@ -53,6 +58,7 @@ class Dispatch:
     def __init__(
         self,
         setting: Setting,
+        compose: Whole,
         cluster: Cluster,
         retries: int,
         jobs: Sequence[Sequence[str]],
@@ -60,7 +66,7 @@ class Dispatch:
     ):
         import ray
 
-        self.setting, self.cluster, self.retries = setting, cluster, retries
+        self.compose, self.cluster, self.retries = compose, cluster, retries
         self.jobs, self.first_number = jobs, first_number
         self.progress = Progress(len(jobs), cluster.at_once())
         self.screen = screen_of(self.progress, far=True)
@@ -70,6 +76,10 @@ class Dispatch:
         self.sent: dict[ObjectRefGenerator, int] = {}
         self.lost: Counter[int] = Counter()
         self.where: dict[int, str] = {}  # the names of nodes
+        self.first = compose(jobs[0], first_number)
+        self.placement: Placement | None = None  # where the nodes are of several kinds
+        self.placed: dict[int, str] = {}  # the nodes of jobs that were sent to one
+        self.looked = 0.0
         self.returned: dict[int, JobReturn] = {}
 
     def run(self) -> list[JobReturn]:
@@ -78,20 +88,25 @@ class Dispatch:
         Raises:
             UserError: no node has room for a job, or one cannot do it: it has other code, for example.
         """
-        self.cluster.check(self.parcel, self.setting.compose(0, self.jobs[0]))
-        there = len(self.cluster.nodes())
+        self.cluster.check(self.parcel, self.first)
+        there, kinds = len(self.cluster.kinds), len({*self.cluster.kinds.values()})
         log.info(
-            "%d jobs, %d at a time, on %d node%s",
+            "%d jobs, %d at a time, on %d node%s%s",
             len(self.jobs), self.progress.at_once, there, "s" * (there != 1),
+            f" with {kinds} kinds of processor: the jobs of a seed go to one" if kinds > 1 else "",
         )  # fmt: skip
+        log.info(where_kept(self.first.tracking))
         with ExitStack() as after:
             after.callback(self.screen.stop)
             after.callback(self.cancel)
             self.screen.start()
             while len(self.returned) < len(self.jobs):
-                self.progress.at_once = self.cluster.at_once()  # nodes come and go
-                while self.waiting and len(self.sent) < AHEAD * self.progress.at_once:
-                    self._send(self.waiting.popleft())
+                if time.monotonic() > self.looked + LOOK:  # nodes come and go
+                    self.cluster.look_again(self.parcel, self.first)
+                    self.room = self.cluster.room()
+                    self.progress.at_once = max(1, sum(self.room.values()))
+                    self.looked = time.monotonic()
+                self._send_some()
                 self.screen.draw()
                 for generator, index, told in self._heard():
                     self._take(generator, index, told)
@@ -114,13 +129,34 @@ class Dispatch:
         for generator in self.sent:
             ray.cancel(generator, force=True)
 
-    def _send(self, index: int) -> None:
+    def _send_some(self) -> None:
+        """Send the jobs that have room: to whichever node, or to those of their seeds' kinds."""
+        kinds = self.cluster.kinds
+        if len(set(kinds.values())) < 2 and not self.cluster.refused:
+            while self.waiting and len(self.sent) < AHEAD * self.progress.at_once:
+                self._send(self.waiting.popleft())
+            return
+        if self.placement is None:
+            self.placement = Placement({} if self.cluster.num_gpus else _kinds_before(self.first.tracking))
+        taken = Counter(self.placed.values())
+        room = {node: self.room[node] - taken[node] for node in self.room if node in kinds}
+        waiting = ((index, label_and_seed(self.jobs[index])[1]) for index in self.waiting)
+        for index, node in self.placement.place(waiting, room, {node: kinds[node] for node in room}):
+            self.waiting.remove(index)
+            self.placed[index] = node
+            self._send(index, node)
+
+    def _send(self, index: int, node: str | None = None) -> None:
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
         overrides = list(self.jobs[index])
         again = [f"tracking.retries={self.lost[index]}"] if self.lost[index] else []
-        job = self.setting.compose(self.first_number + index, [*overrides, *again])
+        job = self.compose([*overrides, *again], self.first_number + index)
+        where = NodeAffinitySchedulingStrategy(node, soft=False) if node else None
         task = self.task.options(
-            num_returns="streaming", num_cpus=job.threads, num_gpus=self.cluster.num_gpus, max_retries=0
-        )
+            num_returns="streaming", num_cpus=job.threads, num_gpus=self.cluster.num_gpus, max_retries=0,
+            scheduling_strategy=where,
+        )  # fmt: skip
         self.sent[task.remote(self.parcel, overrides, job, code_of(targets_of(job)))] = index
 
     def _heard(self) -> "Iterator[tuple[ObjectRefGenerator, int, Told | None]]":
@@ -145,6 +181,7 @@ class Dispatch:
             self.screen.say([f"[{self.where[index]}] {line}" for line in told])
         else:
             del self.sent[generator]
+            self.placed.pop(index, None)
             if told is None:
                 self.progress.back(index)
                 self.waiting.appendleft(index)
@@ -167,6 +204,20 @@ class Dispatch:
             "%s: %s. It is begun again (%d of %d)", called(overrides), reason, self.lost[index], self.retries
         )
         return None
+
+
+def _kinds_before(tracking: TrackingConfig) -> dict[str, str]:
+    """Return the kinds of processor that jobs of a sweep were done on before, by their seeds."""
+    from handwriting.sweeps.table import runs_of_sweep  # MLflow
+
+    store, _ = stores_of(tracking)
+    with store.errors():
+        runs = runs_of_sweep(store.open_experiment(tracking.experiment_name), tracking.sweep)
+    return {
+        run.data.params["seed"]: run.data.tags[names.CPU]
+        for run in runs
+        if "seed" in run.data.params and names.CPU in run.data.tags
+    }
 
 
 def _parcel(setting: Setting, bars: bool) -> Parcel:

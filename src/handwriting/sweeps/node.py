@@ -12,13 +12,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import wait
+from pathlib import Path
 
 from hydra.core.utils import JobReturn
 from omegaconf import DictConfig
 
+from handwriting.config import is_address
 from handwriting.sweeps.processes import Worker, end
 from handwriting.sweeps.progress import Epoch
-from handwriting.sweeps.worker import failed
+from handwriting.sweeps.worker import Lost
+from handwriting.tracking import names
 from handwriting.tracking.identity import Code, code_of, difference, targets_of
 from handwriting.tracking.provenance import computing_tags
 
@@ -58,8 +61,25 @@ class Begun:
 Told = Begun | Epoch | list[str] | JobReturn  # list[str]: lines that were printed
 
 
-def describe(parcel: Parcel, job: DictConfig, code: Code) -> tuple[str, str]:
-    """Return this machine's name, and what would make a job another one here; empty if nothing.
+@dataclass(frozen=True)
+class Described:
+    """What a node is to a sweep.
+
+    Args:
+        host: its machine's name.
+        cpu: the kind of its processor.
+        wrong: what would make a job another one there; empty if nothing.
+        lacks: the folder of checkpoints, where that is not there.
+    """
+
+    host: str
+    cpu: str
+    wrong: str
+    lacks: str
+
+
+def describe(parcel: Parcel, job: DictConfig, code: Code) -> Described:
+    """Return what this machine is to a sweep.
 
     Args:
         parcel: what all jobs need.
@@ -74,7 +94,10 @@ def describe(parcel: Parcel, job: DictConfig, code: Code) -> tuple[str, str]:
         for name, version in parcel.versions.items()
         if here[name] != version
     ]
-    return platform.node(), "; ".join([*([f"other code: {wrong}"] if wrong else []), *others])
+    wrong = "; ".join([*([f"other code: {wrong}"] if wrong else []), *others])
+    place = job.tracking.checkpoints
+    lacks = place if place and not is_address(place) and not Path(place).is_dir() else ""
+    return Described(platform.node(), here[names.CPU], wrong, lacks)
 
 
 def do_job(parcel: Parcel, overrides: Sequence[str], job: DictConfig, code: Code) -> Iterator[Told]:
@@ -92,10 +115,9 @@ def do_job(parcel: Parcel, overrides: Sequence[str], job: DictConfig, code: Code
     import ray
 
     yield Begun(ray.get_runtime_context().get_node_id())
-    host, wrong = describe(parcel, job, code)  # of a node that came later
-    if wrong:
-        yield failed(overrides, f"the node {host} has {wrong}")
-        return
+    here = describe(parcel, job, code)  # of a node that came later
+    if here.wrong or here.lacks:
+        raise Lost(f"the node {here.host} has {here.wrong or f'no folder {here.lacks}'}")
     if not _here or not _here[0].process.is_alive():
         _here[:] = [Worker(parcel.packed, parcel.bars, far=True)]
     worker = _here[0]

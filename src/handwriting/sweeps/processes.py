@@ -23,6 +23,7 @@ from omegaconf import DictConfig
 
 from handwriting import terminal
 from handwriting.config import cores
+from handwriting.sweeps.composing import Whole
 from handwriting.sweeps.progress import Epoch, Progress
 from handwriting.sweeps.screen import screen_of
 from handwriting.sweeps.worker import Lost, Place, Setting, do_jobs, failed
@@ -39,11 +40,12 @@ class Pool:
 
     Args:
         setting: what all jobs have in common.
+        compose: returns the config of a job from its overrides and Hydra's number of it.
         at_once: how many at a time; None for one for each core, as far as memory allows.
     """
 
-    def __init__(self, setting: Setting, at_once: int | None):
-        self.setting, self.at_once = setting, at_once
+    def __init__(self, setting: Setting, compose: Whole, at_once: int | None):
+        self.compose, self.at_once = compose, at_once
         self.packed = pickle.dumps(setting)
         self.workers: list[Worker] = []
 
@@ -74,7 +76,7 @@ class Pool:
                     if worker.job is None and waiting:
                         index, overrides = waiting.popleft()
                         progress.begin(index, overrides)
-                        worker.give(index, overrides, self.setting.compose(first_number + index, overrides))
+                        worker.give(index, overrides, self.compose(overrides, first_number + index))
                 screen.draw()
                 busy = {worker.connection: worker for worker in workers if worker.job is not None}
                 pipes = [

@@ -19,7 +19,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobRuntime, JobStatus, run_job, setup_globals
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig
 
 from handwriting import terminal
 from handwriting.errors import UserError, explain
@@ -39,23 +39,6 @@ class Setting:
     context: HydraContext
     task: TaskFunction
     config: DictConfig
-
-    def compose(self, number: int, overrides: Sequence[str]) -> DictConfig:
-        """Return the config of a job; nothing in it is left to the environment of the process that does it.
-
-        Args:
-            number: Hydra's, of the job.
-            overrides: the job's.
-        """
-        job = self.context.config_loader.load_sweep_config(self.config, list(overrides))
-        with open_dict(job):
-            for key in [str(key) for key in job if key != "hydra"]:
-                job[key] = job[key]
-                if OmegaConf.is_config(job[key]):
-                    OmegaConf.resolve(job[key])
-            job.hydra.job.id = str(number)
-            job.hydra.job.num = number
-        return job
 
 
 class Lost(Exception):

@@ -43,6 +43,18 @@ def check_place(tracking: TrackingConfig) -> None:
         ) from error
 
 
+def where_kept(tracking: TrackingConfig) -> str:
+    """Return in words where another machine goes on with a job that was begun on one that is lost."""
+    if tracking.checkpoints:
+        return (
+            f"checkpoints: {redact(tracking.checkpoints)}. Another machine goes on after a job's last epoch"
+        )
+    return (
+        "checkpoints: on each machine's own disk. Another machine begins a job from its start; "
+        "tracking.checkpoints=FOLDER, which all share, or s3://BUCKET/FOLDER lets it go on"
+    )
+
+
 def place_of(tracking: TrackingConfig, store: Store, run_id: str) -> "tuple[Path, Elsewhere | None]":
     """Return the folder of a run's checkpoints, and where a copy of each goes too."""
     place = tracking.checkpoints
