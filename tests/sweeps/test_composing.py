@@ -43,6 +43,7 @@ def test_a_job_is_composed_as_hydra_does(composer: Composer, job: list[str]) -> 
     assert runtime.choices == theirs.hydra.runtime.choices
     whole, theirs.hydra.job.id, theirs.hydra.job.num = composer.whole(job, 7), "7", 7
     assert OmegaConf.to_yaml(whole.hydra) == OmegaConf.to_yaml(theirs.hydra)
+    assert whole.hydra.sweep.dir == theirs.hydra.sweep.dir == composer.config.hydra.sweep.dir, "of one moment"
     assert OmegaConf.to_container(OmegaConf.masked_copy(whole, keys)) == OmegaConf.to_container(
         OmegaConf.masked_copy(theirs, keys), resolve=True
     )

@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import pickle
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -26,6 +27,7 @@ class Composer:
 
     def __init__(self, loader: Any, config: DictConfig):
         self.loader, self.config = loader, config
+        str(config.hydra.sweep.dir)  # asked once, its time is that of all jobs: they lie in one folder
 
     def compose(self, job: Sequence[str]) -> tuple[DictConfig, RuntimeConf]:
         """Return the config of a job's overrides, and Hydra's notes on it; raises as Hydra does."""
@@ -46,7 +48,7 @@ class Composer:
             number: Hydra's, of the job.
         """
         words, seed = _without_seed(job)
-        cfg = copy.deepcopy(self._with_values(words))
+        cfg: DictConfig = pickle.loads(self._packed(words))  # noqa: S301  # deepcopy takes four times as long
         with open_dict(cfg):
             if seed is not None:
                 cfg.seed = seed
@@ -67,6 +69,10 @@ class Composer:
     def _own(self, job: tuple[str, ...]) -> tuple[DictConfig, RuntimeConf]:
         cfg = self._with_values(job)
         return OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"]), cfg.hydra.runtime
+
+    @functools.cache  # noqa: B019
+    def _packed(self, job: tuple[str, ...]) -> bytes:
+        return pickle.dumps(self._with_values(job))
 
     @functools.cache  # noqa: B019
     def _with_values(self, job: tuple[str, ...]) -> DictConfig:

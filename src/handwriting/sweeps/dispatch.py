@@ -163,7 +163,10 @@ class Dispatch:
         """Wait for a word of a job; yield it, None where the job is to begin again."""
         import ray
 
-        for generator in ray.wait([*self.sent], timeout=LOOK)[0]:
+        ready = ray.wait([*self.sent], timeout=LOOK)[0]
+        if ready:  # all that have told something by now: to ask is work for each that is on its way
+            ready = ray.wait([*self.sent], num_returns=len(self.sent), timeout=0)[0]
+        for generator in ready:
             index = self.sent[generator]
             try:
                 yield generator, index, ray.get(next(generator))
