@@ -23,7 +23,7 @@ $(call number,PORT,ui demo server)
 # $(call quietly,COMMAND): show what it says only where it fails.
 quietly = @said=$$($(1) 2>&1) || { echo "$$said" >&2; exit 1; }
 
-.PHONY: help setup sweep quick tuned notebook-protocol report promote predict demo export analysis lab extras ray ui server sync orphans test soak simulate bench lint lock clean
+.PHONY: help setup sweep quick tuned notebook-protocol report promote predict demo export analysis lab extras ray submitit gpu ui server sync orphans test soak simulate bench lint lock clean
 
 help: ## say what there is
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 26
@@ -91,6 +91,10 @@ extras: .venv/server.extra ## what a store on PostgreSQL or in S3 takes
 
 ray: .venv/ray.extra ## what a sweep on a Ray cluster takes
 
+submitit: .venv/submitit.extra ## what a sweep on Slurm takes
+
+gpu: .venv/gpu.extra ## what training on NVIDIA GPUs takes, on Linux
+
 ui: .venv/ready ## open the store in MLflow's UI (PORT=n)
 	$(RUN) handwriting.ui $(if $(PORT),--port $(PORT))
 
@@ -112,7 +116,7 @@ orphans: .venv/ready ## mark runs as KILLED whose process is gone
 	$(call quietly,VIRTUAL_ENV=.venv .venv/bin/uv pip install --quiet --require-hashes --target .venv/tests -r tests/requirements.lock)
 	@touch $@
 
-test: .venv/tests/ready .venv/server.extra .venv/ray.extra ## run the tests
+test: .venv/tests/ready .venv/server.extra .venv/ray.extra .venv/submitit.extra ## run the tests
 	@# One process more than two cores, as some tests wait: for a server, or for TensorFlow.
 	$(RUN) pytest -n 3 --dist loadfile --no-loadscope-reorder
 
@@ -135,9 +139,9 @@ COMPILE = .venv/bin/uv pip compile --quiet --upgrade --universal --python-versio
 # What an extra alone adds: with the whole project it would be requirements.lock once more.
 EXTRA = import sys, tomllib; [print(line) for line in tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"][sys.argv[1]]]
 
-lock: .venv/ready ## renew the four lock files
+lock: .venv/ready ## renew the six lock files
 	$(COMPILE) --extra dev --output-file requirements.lock pyproject.toml
-	@set -o pipefail; constraints="--constraint requirements.lock"; for extra in server ray; do \
+	@set -o pipefail; constraints="--constraint requirements.lock"; for extra in server ray submitit gpu; do \
 		.venv/bin/python -c '$(EXTRA)' $$extra | \
 			$(COMPILE) $$constraints --output-file requirements-$$extra.lock - || exit; \
 		constraints+=" --constraint requirements-$$extra.lock"; \

@@ -29,7 +29,8 @@ CHOICES = {
 
 # Half a minute and more each. The first waits most of its time, while the others compute.
 LONGEST = (
-    "test_cluster.py", "test_server.py", "test_sync.py", "test_resume.py", "test_cli.py", "test_run.py",
+    "test_cluster.py", "test_server.py", "test_leases.py", "test_checkpoints_elsewhere.py", "test_batch.py",
+    "test_sync.py", "test_resume.py", "test_cli.py", "test_run.py",
     "test_page.py",
     "test_full_disk.py", "test_building.py", "test_terminal.py", "test_ui.py", "test_bench.py",
     "test_moved_store.py", "test_bundle.py", "test_server_command.py", "test_sql.py", "test_following.py",

@@ -132,6 +132,9 @@ OF_LAUNCHERS: dict[str, tuple[list[object], list[object]]] = {
     "jobs": ([1, None], [0, "two"]),
     "num_gpus": ([0, 0.5, 2], [-1, None]),
     "retries": ([0, 3], [-1, None]),
+    "timeout_min": ([1, 1440], [0, None]),
+    "mem_gb": ([0.5, 4], [0, None]),
+    "queued": ([1, 100], [0, None]),
 }
 
 

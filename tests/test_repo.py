@@ -133,6 +133,8 @@ def test_a_number_that_a_goal_does_not_take_is_let_alone() -> None:
         ("requirements.lock", 50),
         ("requirements-server.lock", 8),
         ("requirements-ray.lock", 8),
+        ("requirements-submitit.lock", 1),
+        ("requirements-gpu.lock", 8),
         ("tests/requirements.lock", 8),
     ],
 )
@@ -156,7 +158,13 @@ def test_a_room_says_what_it_is_for_and_has_its_tests(room: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("extra", "its"), [("server", {"psycopg", "psycopg-binary", "boto3", "flask-wtf"}), ("ray", {"ray"})]
+    ("extra", "its"),
+    [
+        ("server", {"psycopg", "psycopg-binary", "boto3", "flask-wtf"}),
+        ("ray", {"ray"}),
+        ("submitit", {"submitit"}),
+        ("gpu", {"nvidia-cudnn-cu12"}),
+    ],
 )
 def test_what_only_some_take_is_in_a_lock_of_its_own_with_the_versions_of_all(
     extra: str, its: set[str]

@@ -161,8 +161,18 @@ KEYS: dict[str, Key] = {
     "hydra.launcher.num_gpus": Key(
         "GPUs of each job", "a number >= 0, such as 0.5 to share one", lambda x: 0 <= x < math.inf
     ),
+    "hydra.launcher.cluster": Key("that submitit hands jobs to", "slurm, or local for this machine"),
+    "hydra.launcher.partition": Key("Slurm's", "a name, or null for Slurm's default"),
+    "hydra.launcher.timeout_min": Key(
+        "when Slurm ends a job", "a whole number of minutes, at least 1", lambda x: x >= 1
+    ),
+    "hydra.launcher.mem_gb": Key("memory of each job", "gigabytes, a number > 0", lambda x: 0 < x < math.inf),
+    "hydra.launcher.queued": Key(
+        "jobs in the queue or at work at a time", "a whole number, at least 1", lambda x: x >= 1
+    ),
+    "hydra.launcher.more": Key("other options of sbatch", "{NAME: VALUE}, such as {account: lab}"),
     "hydra.launcher.retries": Key(
-        "how often a job is begun again whose process or node was lost",
+        "how often a job is begun again that was lost, or whose time was over",
         "a whole number, at least 0",
         lambda x: x >= 0,
     ),

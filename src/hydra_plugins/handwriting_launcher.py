@@ -1,8 +1,10 @@
-"""Hydra's launchers `processes` and `ray`; Hydra looks for plug-ins in the namespace `hydra_plugins` only."""
+"""Hydra's launchers `processes`, `ray`, `submitit`; Hydra looks in the namespace `hydra_plugins` only."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn, configure_log, setup_globals
@@ -10,6 +12,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from handwriting.sweeps.batch import SLURM, Asked, Batch
 from handwriting.sweeps.cluster import Cluster, check_address
 from handwriting.sweeps.composing import Composer
 from handwriting.sweeps.dispatch import Dispatch
@@ -60,6 +63,7 @@ class RayLauncher(Launcher):
 
     def __init__(self, address: str | None = None, num_gpus: float = 0, retries: int = 3):
         self.address, self.num_gpus, self.retries = address, num_gpus, retries
+        self.far = address is not None  # a node may go and not come back, with all that is on its disk
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Take what the jobs need; raises as `check_address`, before the jobs are planned."""
@@ -91,6 +95,36 @@ class RayLauncher(Launcher):
             self.cluster.close()
 
 
+class SubmititLauncher(Launcher):
+    """Runs jobs as jobs of Slurm.
+
+    Args:
+        asked: as `Asked`.
+    """
+
+    def __init__(self, **asked: Any):
+        self.asked = Asked(**asked)
+        self.far = self.asked.cluster == SLURM
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Take what the jobs need; raises as `Asked.check`, before the jobs are planned."""
+        self.asked.check(config.tracking.uri)
+        self.setting = Setting(hydra_context, task_function, config)
+        self.compose = Composer(hydra_context.config_loader, config).whole
+
+    def at_once(self) -> int:
+        """Return how many jobs are in the queue at a time."""
+        return self.asked.at_once()
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Run all jobs; return what each returned or raised, or how it was lost."""
+        setup_globals()
+        config = self.setting.config
+        configure_log(config.hydra.hydra_logging, config.hydra.verbose)
+        folder = Path(config.hydra.sweep.dir) / "submitit"
+        return Batch(self.setting, self.compose, self.asked, folder, job_overrides, initial_job_idx).run()
+
+
 @dataclass
 class ProcessLauncherConf:
     """Its settings, typed."""
@@ -109,5 +143,24 @@ class RayLauncherConf:
     retries: int = 3
 
 
-for name, conf in (("processes", ProcessLauncherConf), ("ray", RayLauncherConf)):
+@dataclass
+class SubmititLauncherConf:
+    """Its settings, typed."""
+
+    _target_: str = f"{__name__}.{SubmititLauncher.__name__}"
+    cluster: str = SLURM
+    partition: str | None = None
+    timeout_min: int = 1440
+    mem_gb: float = 4
+    num_gpus: int = 0
+    retries: int = 3
+    queued: int = 100
+    more: dict[str, Any] = field(default_factory=dict)
+
+
+for name, conf in (
+    ("processes", ProcessLauncherConf),
+    ("ray", RayLauncherConf),
+    ("submitit", SubmititLauncherConf),
+):
     ConfigStore.instance().store(group="hydra/launcher", name=name, node=conf, provider="handwriting")

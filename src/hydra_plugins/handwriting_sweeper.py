@@ -38,8 +38,7 @@ class TrackedSweeper(BasicSweeper):
             # so it must not depend on how many jobs there happen to be, or on a node's cores.
             at_once = jobs_at_once or cores()
             arguments = [*arguments, f"threads={max(1, cores() // at_once)}"]
-        if self.config.hydra.launcher.get("address") and Store(self.config.tracking.uri).database is None:
-            # A node may go and not come back, with all that is on its disk.
+        if getattr(self.launcher, "far", False) and Store(self.config.tracking.uri).database is None:
             arguments = [*arguments, f"tracking.mode={DIRECT}"]
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         parsed = parser.parse_overrides([*self._parse_config(), *arguments])

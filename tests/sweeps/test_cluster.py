@@ -4,13 +4,10 @@ import contextlib
 import dataclasses
 import importlib.metadata
 import importlib.util
-import os
 import re
 import shutil
 import signal
 import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
-from mlflow.entities import Run
+from far_sweeps import ENDS, PATIENCE, Sweep, command, of
 
-from conftest import runs_in
 from handwriting.config import ROOT, compose
 from handwriting.errors import UserError
 from handwriting.sweeps import cluster as tested
@@ -34,7 +30,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.skipif(not importlib.util.find_spec("ray"), reason="Ray is missing: make ray")
 
 TWO = ("optimizer=rmsprop,adam", *TINY)
-PATIENCE, ENDS = 120, 30  # s: until jobs are in training, beside other tests; until all have ended
 
 
 @pytest.fixture(scope="module")
@@ -65,65 +60,10 @@ def add(nodes: "Cluster", name: str, wait: bool = True, **more: str) -> Any:
     return node
 
 
-def command(experiment: str, *words: str) -> list[str]:
-    start = [sys.executable, "-m", "handwriting.train"]
-    return [*start, *words, f"tracking.experiment_name={experiment}"]
-
-
-class Sweep:
-    """A sweep on the cluster, with more variables in its environment; what it says goes into a file."""
-
-    def __init__(self, nodes: "Cluster", experiment: str, *words: str, **more: str):
-        self.experiment = experiment
-        self.screen = Path(tempfile.mkstemp(prefix="screen-")[1])
-        on_it = ("-m", "hydra/launcher=ray", f"hydra.launcher.address={nodes.address}")
-        # A shell lets what it starts with `&` ignore SIGINT, and children inherit that.
-        before = signal.signal(signal.SIGINT, signal.default_int_handler)
-        with self.screen.open("wb") as screen:
-            self.process = subprocess.Popen(
-                command(experiment, *on_it, *words),
-                cwd=ROOT,
-                env=os.environ | more,
-                stdout=screen,
-                stderr=screen,
-            )
-        signal.signal(signal.SIGINT, before)
-
-    def __enter__(self) -> "Sweep":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        self.process.wait()
-        print(self.said)  # shown where a test fails
-        self.screen.unlink()
-
-    def wait_for_training(self, jobs: int) -> None:
-        """Wait until so many of its jobs are in training at once."""
-
-        def look() -> bool:
-            assert self.process.poll() is None, self.said
-            return jobs <= sum(
-                run.info.status == "RUNNING" and names.LOSS in run.data.metrics for run in of(self.experiment)
-            )
-
-        wait_for(look, PATIENCE)
-
-    @property
-    def said(self) -> str:
-        return self.screen.read_text(encoding="utf-8")
-
-    def end(self) -> tuple[int, str]:
-        """Wait for its end; return its exit code and what it said."""
-        code = self.process.wait(300)
-        assert "Traceback" not in self.said, self.said
-        return code, self.said
-
-
-def of(experiment: str) -> list[Run]:
-    with contextlib.suppress(AssertionError):  # there is no such experiment yet
-        return runs_in(compose(f"tracking.experiment_name={experiment}").tracking)
-    return []
+def away(nodes: "Cluster", experiment: str, *words: str, **more: str) -> Sweep:
+    """Start a sweep on the cluster, with more variables in its environment."""
+    on_it = ("hydra/launcher=ray", f"hydra.launcher.address={nodes.address}")
+    return Sweep(experiment, *on_it, *words, **more)
 
 
 def minded() -> list[psutil.Process]:
@@ -142,12 +82,12 @@ def test_what_is_killed_and_removed_is_begun_again_to_the_same_bits(nodes: "Clus
     alone = command("at-home", "optimizer=adam", "epochs=30", "threads=1", *TINY)
     subprocess.run(alone, cwd=ROOT, check=True, capture_output=True)
     words = (*TWO, "seed=0,1", 'epochs="${oc.decode:${oc.env:EPOCHS}}"')
-    with Sweep(nodes, "away", *words, EPOCHS="30") as sweep:
+    with away(nodes, "away", *words, EPOCHS="30") as sweep:
         sweep.wait_for_training(2)
         sweep.process.kill()
     wait_for(lambda: not minded(), ENDS)
     assert {run.info.status for run in of("away")} <= {"RUNNING", "KILLED", "FINISHED"}
-    with Sweep(nodes, "away", *words, EPOCHS="30") as sweep:
+    with away(nodes, "away", *words, EPOCHS="30") as sweep:
         wait_for(lambda: len(minded()) >= 2, PATIENCE)
         sweep.wait_for_training(2)
         first, second, *_ = minded()
@@ -171,7 +111,7 @@ def test_what_is_killed_and_removed_is_begun_again_to_the_same_bits(nodes: "Clus
 
 
 def test_a_sweep_that_is_told_to_end_ends_its_runs_in_order(nodes: "Cluster") -> None:
-    with Sweep(nodes, "ended", *TWO, "epochs=100000") as sweep:
+    with away(nodes, "ended", *TWO, "epochs=100000") as sweep:
         sweep.wait_for_training(2)
         told = time.monotonic()
         sweep.process.send_signal(signal.SIGINT)
@@ -195,7 +135,7 @@ def test_both_arms_of_a_seed_are_computed_by_one_kind_of_processor(nodes: "Clust
     other = add(nodes, "other", PYTHONPATH=str(tmp_path))
     jobs = len(nodes.list_all_nodes())
     try:
-        with Sweep(nodes, "kinds", *TWO, "epochs=2", f"seed=range({jobs})") as sweep:
+        with away(nodes, "kinds", *TWO, "epochs=2", f"seed=range({jobs})") as sweep:
             code, said = sweep.end()
     finally:
         nodes.remove_node(other)

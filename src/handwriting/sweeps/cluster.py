@@ -203,6 +203,8 @@ def _connect(address: str | None) -> None:
     finally:
         for ending, handler in before.items():  # Ray puts its own in their place
             signal.signal(ending, handler)
+    # `log_to_driver` does not hold for this: a paragraph on stdout for each worker that dies. Ours is a line.
+    ray._private.worker.print_to_stdstream = lambda *_, **__: None
 
 
 def _room(node: Mapping[str, Any], threads: int, num_gpus: float) -> int:

@@ -6,9 +6,6 @@ counted and said.
 """
 
 import logging
-import os
-import pickle
-import sys
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
@@ -20,7 +17,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from handwriting.config import TrackingConfig
 from handwriting.sweeps.cluster import Cluster
 from handwriting.sweeps.composing import Whole
-from handwriting.sweeps.node import Begun, Parcel, Told, do_job
+from handwriting.sweeps.node import Begun, Told, do_job, parcel_of
 from handwriting.sweeps.placement import Placement
 from handwriting.sweeps.processes import PATIENCE
 from handwriting.sweeps.progress import Epoch, Progress, called, label_and_seed
@@ -29,16 +26,12 @@ from handwriting.sweeps.worker import Lost, Setting, failed
 from handwriting.tracking import names, stores_of
 from handwriting.tracking.elsewhere import where_kept
 from handwriting.tracking.identity import code_of, targets_of
-from handwriting.tracking.provenance import computing_tags
 
 if TYPE_CHECKING:  # a second, and only a sweep on a cluster needs it
     from ray import ObjectRefGenerator
 
 log = logging.getLogger(__name__)
 
-# Begin the variables that travel with a sweep. Not in Ray's runtime environment, which stands in its logs:
-# there may be a password in one.
-CARRIED = ("MLFLOW_", "AWS_", "TF_", "KERAS_")
 LOOK = 1.0  # s until the screen is drawn again and the nodes are counted, where nothing is told
 AHEAD = 2  # jobs that are sent, for each that has room: a node that becomes free waits for nobody
 
@@ -70,7 +63,7 @@ class Dispatch:
         self.jobs, self.first_number = jobs, first_number
         self.progress = Progress(len(jobs), cluster.at_once())
         self.screen = screen_of(self.progress, far=True)
-        self.parcel = ray.put(_parcel(setting, self.screen.pipes))
+        self.parcel = ray.put(parcel_of(setting, self.screen.pipes))
         self.task = ray.remote(do_job)
         self.waiting = deque(range(len(jobs)))
         self.sent: dict[ObjectRefGenerator, int] = {}
@@ -221,16 +214,3 @@ def _kinds_before(tracking: TrackingConfig) -> dict[str, str]:
         for run in runs
         if "seed" in run.data.params and names.CPU in run.data.tags
     }
-
-
-def _parcel(setting: Setting, bars: bool) -> Parcel:
-    here, spec = computing_tags(), sys.modules["__main__"].__spec__
-    return Parcel(
-        pickle.dumps(setting),
-        {name: value for name, value in os.environ.items() if name.startswith(CARRIED)},
-        {name: here[name] for name in names.LIBRARIES},
-        tuple(sys.argv),
-        spec.name if spec else "handwriting.train",
-        os.getcwd(),
-        bars,
-    )

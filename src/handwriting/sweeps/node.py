@@ -6,6 +6,7 @@ because it ends its run in order when the task is cancelled or is gone, and hear
 
 import importlib.util
 import os
+import pickle
 import platform
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,11 +21,14 @@ from omegaconf import DictConfig
 from handwriting.config import is_address
 from handwriting.sweeps.processes import Worker, end
 from handwriting.sweeps.progress import Epoch
-from handwriting.sweeps.worker import Lost
+from handwriting.sweeps.worker import Lost, Setting
 from handwriting.tracking import names
 from handwriting.tracking.identity import Code, code_of, difference, targets_of
 from handwriting.tracking.provenance import computing_tags
 
+# Begin the variables that travel with a sweep. Not in Ray's runtime environment, which stands in its logs:
+# there may be a password in one.
+CARRIED = ("MLFLOW_", "AWS_", "TF_", "KERAS_")
 _here: list[Worker] = []  # the process that this one minds: at most one
 
 
@@ -49,6 +53,20 @@ class Parcel:
     module: str
     folder: str
     bars: bool
+
+
+def parcel_of(setting: Setting, bars: bool) -> Parcel:
+    """Return what all jobs of this process's sweep need."""
+    here, spec = computing_tags(), sys.modules["__main__"].__spec__
+    return Parcel(
+        pickle.dumps(setting),
+        {name: value for name, value in os.environ.items() if name.startswith(CARRIED)},
+        {name: here[name] for name in names.LIBRARIES},
+        tuple(sys.argv),
+        spec.name if spec else "handwriting.train",
+        os.getcwd(),
+        bars,
+    )
 
 
 @dataclass(frozen=True)
@@ -101,7 +119,17 @@ def describe(parcel: Parcel, job: DictConfig, code: Code) -> Described:
 
 
 def do_job(parcel: Parcel, overrides: Sequence[str], job: DictConfig, code: Code) -> Iterator[Told]:
-    """Do a job; yield that it has begun, its epochs, what it prints, and at last what it returned.
+    """Do a job as a task of Ray: yield first where it begins, then as `mind`."""
+    import ray
+
+    yield Begun(ray.get_runtime_context().get_node_id())
+    yield from mind(parcel, overrides, job, code)
+
+
+def mind(
+    parcel: Parcel, overrides: Sequence[str], job: DictConfig, code: Code
+) -> Iterator[Epoch | list[str] | JobReturn]:
+    """Let a process do a job; yield its epochs, what it prints, and at last what it returned.
 
     Args:
         parcel: what all jobs need.
@@ -110,11 +138,8 @@ def do_job(parcel: Parcel, overrides: Sequence[str], job: DictConfig, code: Code
         code: as for `describe`.
 
     Raises:
-        Lost: the process that did it died.
+        Lost: the process that did it died, or this machine is another one to the sweep.
     """
-    import ray
-
-    yield Begun(ray.get_runtime_context().get_node_id())
     here = describe(parcel, job, code)  # of a node that came later
     if here.wrong or here.lacks:
         raise Lost(f"the node {here.host} has {here.wrong or f'no folder {here.lacks}'}")
