@@ -132,7 +132,7 @@ class Dispatch:
         if self.placement is None:
             self.placement = Placement({} if self.cluster.num_gpus else _kinds_before(self.first.tracking))
         taken = Counter(self.placed.values())
-        room = {node: self.room[node] - taken[node] for node in self.room if node in kinds}
+        room = {node: most - taken[node] for node, most in self.room.items() if node in kinds and most}
         waiting = ((index, label_and_seed(self.jobs[index])[1]) for index in self.waiting)
         for index, node in self.placement.place(waiting, room, {node: kinds[node] for node in room}):
             self.waiting.remove(index)
@@ -156,6 +156,9 @@ class Dispatch:
         """Wait for a word of a job; yield it, None where the job is to begin again."""
         import ray
 
+        if not self.sent:  # all wait for nodes of their seeds' kinds
+            time.sleep(LOOK)
+            return
         ready = ray.wait([*self.sent], timeout=LOOK)[0]
         if ready:  # all that have told something by now: to ask is work for each that is on its way
             ready = ray.wait([*self.sent], num_returns=len(self.sent), timeout=0)[0]
