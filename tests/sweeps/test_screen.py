@@ -62,6 +62,17 @@ def test_no_line_of_the_display_reaches_the_edge_of_the_terminal(
     assert max(map(len, lines)) <= columns - 4, "^C has room"
 
 
+def test_of_many_jobs_as_many_are_drawn_as_have_room(terminal: Terminal) -> None:
+    progress = Progress(5000, 1000)
+    for seed in range(1000):
+        progress.begin(seed, ["tracking.label='sgd'", f"seed={seed}"])
+    lines = drawn(progress, terminal, 80)
+    assert len(lines) == 23, "of 24, and the cursor's"
+    assert "1000 running" in lines[0]
+    assert "seed 20 " in lines[-2]
+    assert lines[-1] == "  and 979 more"
+
+
 def test_what_is_logged_or_printed_meanwhile_stands_above_and_afterwards_the_display_is_gone(
     progress: Progress, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
