@@ -6,11 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import hydra
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from conftest import CONF, jobs_of
-from handwriting.config import check_config, check_value, compose, flatten
+from handwriting.config import check_config, check_value, compose, flatten, keys_help
 from handwriting.errors import UserError
 from handwriting.keys import KEYS
 from handwriting.sweeps.tuning import space_asked
@@ -126,6 +127,15 @@ def default_with(key: str, value: object) -> DictConfig:
 def test_every_range_is_tested() -> None:
     of_hydra = {f"hydra.launcher.{name}" for name in OF_LAUNCHERS}  # in no job's config
     assert {*OUTSIDE_AND_INSIDE, *of_hydra} == {name for name, key in KEYS.items() if key.holds is not None}
+
+
+@pytest.mark.parametrize("launcher", ["processes", "ray", "submitit"])
+def test_help_tells_of_the_settings_of_each_launcher(launcher: str) -> None:
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        root = hydra.compose("config", [f"hydra/launcher={launcher}"], return_hydra_config=True)
+    said = [line for line in keys_help(root).splitlines() if line.startswith("hydra.launcher.")]
+    assert len(said) == len(root.hydra.launcher) - 1, "_target_ is none"
+    assert max(map(len, said)) <= 100
 
 
 OF_LAUNCHERS: dict[str, tuple[list[object], list[object]]] = {

@@ -266,7 +266,8 @@ def flatten(cfg: DictConfig) -> dict[str, Any]:
 def keys_help(root: DictConfig) -> str:
     """Return what `--help` says of the keys of a composed config."""
     values = flatten(OmegaConf.masked_copy(root, [str(key) for key in root if key != "hydra"]))
-    own = {f"hydra.launcher.{name}": value for name, value in root.hydra.launcher.items()}
+    launcher: Any = OmegaConf.to_container(root.hydra.launcher, resolve=True)
+    own = {f"hydra.launcher.{name}": value for name, value in launcher.items()}
     values |= {name: value for name, value in own.items() if key_of(name)}
     return redact(table(values)).replace("$", "$$")  # Hydra's help is a template
 

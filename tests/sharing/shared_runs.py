@@ -17,6 +17,9 @@ from handwriting.sharing.checking import differences
 from handwriting.sharing.exchange import Exchange, copies_in
 from handwriting.tracking import Store, names
 from handwriting.tracking.run import tracked_run
+from handwriting.training import set_threads
+
+set_threads(None)  # which TensorFlow takes only before its first operation
 
 WRITES = (
     "create_run", "log_batch", "log_inputs", "log_artifact", "create_logged_model", "log_model_artifacts",

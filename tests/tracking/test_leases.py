@@ -107,7 +107,7 @@ def race(stores: list[Store], run: str, rounds: int) -> None:
         thread.join()
     assert not failed
     assert most == 1
-    assert won >= rounds / 2, "now and then two may give way to each other"
+    assert won >= rounds, "they do not all give way to each other"
     assert there(stores[0]) == 0
 
 

@@ -207,6 +207,7 @@ class Batch:
     ):
         self.compose, self.asked, self.jobs, self.first_number = compose, asked, jobs, first_number
         self.folder = folder
+        folder.mkdir(parents=True, mode=0o700, exist_ok=True)  # a job's file may hold a password of the store
         self.executor = asked.executor(folder)
         self.progress = Progress(len(jobs), min(asked.at_once(), len(jobs)))
         self.screen = screen_of(self.progress, far=True)
@@ -261,7 +262,10 @@ class Batch:
         if index == 0:
             log.info(where_kept(job.tracking))
         told = self.folder / f"told-{self.first_number + index}"
-        self.executor.update_parameters(cpus_per_task=job.threads, name="handwriting")
+        self.executor.update_parameters(
+            cpus_per_task=job.threads, name="handwriting",
+            slurm_srun_args=[f"--cpus-per-task={job.threads}"],  # srun does not take sbatch's since 22.05
+        )  # fmt: skip
         errand = Errand(self.parcel, overrides, job, code_of(targets_of(job)), told)
         try:
             self.sent[index] = Sent(self.executor.submit(errand), told)

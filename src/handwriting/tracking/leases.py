@@ -14,7 +14,7 @@ import platform
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -34,6 +34,7 @@ BEAT = 15.0  # s from one renewal to the next: a thousand runs at once are 67 sm
 ENDS = 90.0  # s without one, after which a holder ends itself: a server may be started again in the meantime
 TAKEN = 120.0  # s without one, after which another may take its place; longer than ENDS by slow requests
 LOOK = 1.0  # s from one look at another's lease to the next
+GIVEN_UP = "given up"  # in a holder's place, where who has made a lease wants it no more
 HOLDER = "holder."  # begins the parameter that names a lease's holder, its first, second, ...
 
 
@@ -147,8 +148,10 @@ class Lease:
             leases = self._leases()
         for lease in leases:
             if not self._take(lease):
-                self._give_up([lease for lease in leases if lease.info.run_id == made])
+                self._give_up(made)
                 return lease
+        if not self._held:  # those who made them have all given way since
+            return self._attempt()
         for run_id in self._held[1:]:  # one is enough; who looks from now on sees it
             client.delete_run(run_id)
         del self._held[1:]
@@ -156,9 +159,10 @@ class Lease:
         return None
 
     def _leases(self) -> list[Run]:
-        """Return the leases of this right; all who look have them in the same order."""
+        """Return the leases of this right; all who look have them in the same order, so that one gets all."""
         found = self.store.search([self._experiment], f"tags.{names.LEASE} = '{self.key}'")
-        return sorted(found, key=lambda lease: lease.info.run_id)
+        there = [lease for lease in found if _holders(lease) != (GIVEN_UP,)]
+        return sorted(there, key=lambda lease: lease.info.run_id)
 
     def _take(self, lease: Run) -> bool:
         """Become the next holder of a lease that nobody has, or whose holder shows no life; tell whether."""
@@ -173,6 +177,8 @@ class Lease:
             client.set_tag(run_id, names.BEAT, _stamp())
         # Asked, not told by an error: an answer may be lost whose request was not.
         now = client.get_run(run_id)
+        if _holders(now) == (GIVEN_UP,):
+            return True  # it is none any more
         if _holders(now)[len(holders) :] != (self.name,) or now.info.lifecycle_stage != "active":
             return False
         self._held.append(run_id)
@@ -183,13 +189,16 @@ class Lease:
             )  # fmt: skip
         return True
 
-    def _give_up(self, made: Sequence[Run]) -> None:
+    def _give_up(self, made: str) -> None:
         """Delete what is ours alone: what we hold, and what we have made and nobody has taken."""
-        for lease in made:
-            if lease.info.run_id not in self._held:
-                self._take(lease)
+        client = self.store.client
+        if made and made not in self._held:
+            with suppress(MlflowException):  # another has taken it
+                client.log_param(made, f"{HOLDER}0", GIVEN_UP)
+            if _holders(client.get_run(made)) == (GIVEN_UP,):
+                client.delete_run(made)
         for run_id in self._held:
-            self.store.client.delete_run(run_id)
+            client.delete_run(run_id)
         self._held.clear()
 
     def _is_silent(self, lease: Run) -> bool:
