@@ -13,7 +13,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 
@@ -158,7 +158,8 @@ class Worker:
     def give(self, index: int, overrides: Sequence[str], job: DictConfig) -> None:
         """Start a job."""
         self.job = index
-        self.connection.send((list(overrides), job))
+        with suppress(OSError):  # it has died meanwhile, which `take` says
+            self.connection.send((list(overrides), job))
 
     def take(self) -> JobReturn | Epoch:
         """Return an epoch that the job has done, or what it returned.
