@@ -25,9 +25,7 @@ DIGITS = "sklearn:digits"
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
 # Pillow's modes as we read them: grey (n, h, w) or colour (n, h, w, 3).
 MODES = {"1": "L", "L": "L", "P": "RGB", "RGB": "RGB"}
-LARGEST_HEADER = (
-    1000  # characters of an array's header: NumPy writes 118, and is slow on thousands of brackets
-)
+LARGEST_HEADER = 1000  # characters of an array's header; NumPy writes 118, and is slow on 9,000 brackets
 LARGEST_READ = 8_000_000  # bytes at once: NumPy asks for 256 KiB, zipfile for the names of all members
 
 

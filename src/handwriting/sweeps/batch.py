@@ -24,8 +24,7 @@ from omegaconf import DictConfig
 
 from handwriting.errors import UserError, redact
 from handwriting.sweeps.composing import Whole
-from handwriting.sweeps.node import Parcel, parcel_of
-from handwriting.sweeps.node import mind as do
+from handwriting.sweeps.node import Parcel, mind, parcel_of
 from handwriting.sweeps.processes import PATIENCE, jobs_that_fit
 from handwriting.sweeps.progress import Epoch, Progress
 from handwriting.sweeps.screen import screen_of
@@ -136,7 +135,7 @@ class Errand:
         with self.told.open("a", encoding="utf-8") as file:
             self._tell(file, node=os.uname().nodename)
             try:
-                for told in do(self.parcel, self.overrides, self.job, self.code):
+                for told in mind(self.parcel, self.overrides, self.job, self.code):
                     if isinstance(told, JobReturn):
                         return told
                     words = {"epoch": asdict(told)} if isinstance(told, Epoch) else {"lines": told}

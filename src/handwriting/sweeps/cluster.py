@@ -90,7 +90,8 @@ class Cluster:
             known.clear()
         self._ask(parcel, job)
         for node in nodes:
-            self._hear(node, job)
+            if node["NodeID"] in self._asked:  # it is there still
+                self._hear(node, job)
 
     def look_again(self, parcel: Any, job: DictConfig) -> None:
         """Take in nodes that came since the check: one that cannot do the jobs is named, and gets none."""
