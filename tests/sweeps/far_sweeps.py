@@ -6,13 +6,15 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 from mlflow.entities import Run
 
 from conftest import runs_in
 from handwriting.config import ROOT, compose
-from handwriting.tracking import names
+from handwriting.tracking import Store, names
 from servers import wait_for
 
 PATIENCE, ENDS = 120, 30  # s: until jobs are in training, beside other tests; until all have ended
@@ -28,6 +30,7 @@ class Sweep:
 
     def __init__(self, experiment: str, *words: str, **more: str):
         self.experiment = experiment
+        Store(os.environ["MLFLOW_TRACKING_URI"]).open_experiment(experiment)  # else `of` makes it too
         self.screen = Path(tempfile.mkstemp(prefix="screen-")[1])
         # A shell lets what it starts with `&` ignore SIGINT, and children inherit that.
         before = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -76,3 +79,14 @@ def of(experiment: str) -> list[Run]:
     with contextlib.suppress(AssertionError):  # there is no such experiment yet
         return runs_in(compose(f"tracking.experiment_name={experiment}").tracking)
     return []
+
+
+def doing_jobs(minds: Callable[[psutil.Process], bool]) -> list[psutil.Process]:
+    """Return the processes that do jobs, whose parents are those that mind one."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        with contextlib.suppress(psutil.Error):
+            parent, line = process.parent(), " ".join(process.info["cmdline"] or [])
+            if "spawn_main" in line and parent and minds(parent):
+                found.append(process)
+    return found

@@ -1,6 +1,5 @@
 """Sweeps whose jobs are handed to a batch system: submitit's local one, and a small one in Slurm's place."""
 
-import contextlib
 import importlib.util
 import os
 import re
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from far_sweeps import ENDS, PATIENCE, Sweep, command, of
+from far_sweeps import ENDS, PATIENCE, Sweep, command, doing_jobs, of
 
 from handwriting.config import ROOT
 from handwriting.errors import UserError
@@ -29,13 +28,7 @@ TWO = ("optimizer=rmsprop,adam", "threads=1", *TINY)
 
 def at_work() -> list[psutil.Process]:
     """Return the processes that do jobs, each below one that submitit started."""
-    found = []
-    for process in psutil.process_iter(["cmdline"]):
-        with contextlib.suppress(psutil.Error):
-            parent, line = process.parent(), " ".join(process.info["cmdline"] or [])
-            if "spawn_main" in line and parent and "submitit.core._submit" in " ".join(parent.cmdline()):
-                found.append(process)
-    return found
+    return doing_jobs(lambda parent: "submitit.core._submit" in " ".join(parent.cmdline()))
 
 
 def test_a_lost_job_is_that_jobs_failure_and_the_same_command_goes_on() -> None:

@@ -1,6 +1,5 @@
 """Sweeps on a Ray cluster of three nodes on one machine: what is killed, what is removed, what is refused."""
 
-import contextlib
 import dataclasses
 import importlib.metadata
 import importlib.util
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
-from far_sweeps import ENDS, PATIENCE, Sweep, command, of
+from far_sweeps import ENDS, PATIENCE, Sweep, command, doing_jobs, of
 
 from handwriting.config import ROOT, compose
 from handwriting.errors import UserError
@@ -68,13 +67,7 @@ def away(nodes: "Cluster", experiment: str, *words: str, **more: str) -> Sweep:
 
 def minded() -> list[psutil.Process]:
     """Return the processes that do jobs on nodes."""
-    found = []
-    for process in psutil.process_iter(["cmdline"]):
-        with contextlib.suppress(psutil.Error):
-            parent, line = process.parent(), " ".join(process.info["cmdline"] or [])
-            if "spawn_main" in line and parent and parent.name().startswith("ray::"):
-                found.append(process)
-    return found
+    return doing_jobs(lambda parent: parent.name().startswith("ray::"))
 
 
 def test_what_is_killed_and_removed_is_begun_again_to_the_same_bits(nodes: "Cluster") -> None:
