@@ -98,6 +98,7 @@ def test_what_is_killed_and_removed_is_begun_again_to_the_same_bits(nodes: "Clus
     assert 2 <= sum(again) <= 3
     assert said.count("It is begun again (") == sum(again)
     assert "the job's process was ended by SIGKILL. It is begun again (1 of 3)" in said
+    assert ".. " not in said
     assert "[one] " in said
     begins = "python -m handwriting.train -m hydra/launcher=ray "
     assert all(run.data.tags[names.COMMAND].startswith(begins) for run in runs)

@@ -195,6 +195,7 @@ class Dispatch:
         overrides, reason = self.jobs[index], str(getattr(error, "cause", error)).strip().partition("\n")[0]
         if isinstance(error, RayTaskError) and not isinstance(error, Lost):
             return failed(overrides, reason)
+        reason = reason.partition(". ")[0].rstrip(".")  # Ray's goes on with where to look
         self.lost[index] += 1
         if self.lost[index] > self.retries:
             times = f", for the {self.lost[index]}th time" if self.lost[index] > 1 else ""
