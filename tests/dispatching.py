@@ -32,7 +32,7 @@ from omegaconf import DictConfig
 from handwriting.config import ROOT
 from handwriting.sweeps import dispatch
 from handwriting.sweeps.cluster import Cluster
-from handwriting.sweeps.composing import Composer
+from handwriting.sweeps.composing import Composer, Jobs
 from handwriting.sweeps.node import Begun, Parcel, Told
 from handwriting.sweeps.progress import Epoch
 from handwriting.sweeps.worker import Setting
@@ -120,7 +120,7 @@ def main() -> None:
         cluster = Cluster(nodes.address, threads=1, num_gpus=0)
 
         def run(jobs: list[list[str]]) -> tuple[float, float, dispatch.Dispatch]:
-            made = dispatch.Dispatch(setting, whole, cluster, 3, jobs, 0)
+            made = dispatch.Dispatch(setting, Jobs(whole, jobs), cluster, 3)
             began, before = time.monotonic(), time.process_time()
             returned = made.run()
             assert len(returned) == len(jobs)

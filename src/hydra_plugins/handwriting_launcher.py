@@ -1,5 +1,6 @@
 """Hydra's launchers `processes`, `ray`, `submitit`; Hydra looks in the namespace `hydra_plugins` only."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,13 +15,33 @@ from omegaconf import DictConfig
 
 from handwriting.sweeps.batch import SLURM, Asked, Batch
 from handwriting.sweeps.cluster import Cluster, check_address
-from handwriting.sweeps.composing import Composer
+from handwriting.sweeps.composing import Composer, Jobs
 from handwriting.sweeps.dispatch import Dispatch
 from handwriting.sweeps.processes import Pool, jobs_that_fit
 from handwriting.sweeps.worker import Setting
 
 
-class ProcessLauncher(Launcher):
+class OurLauncher(Launcher):
+    """What the launchers have in common."""
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Take what the jobs need."""
+        self.setting = Setting(hydra_context, task_function, config)
+        self.compose = Composer(hydra_context.config_loader, config).whole
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Run all jobs; return what each returned or raised, or why it was given up."""
+        setup_globals()
+        config = self.setting.config
+        configure_log(config.hydra.hydra_logging, config.hydra.verbose)
+        return self._run(Jobs(self.compose, job_overrides, initial_job_idx))
+
+    @abstractmethod
+    def _run(self, jobs: Jobs) -> list[JobReturn]:
+        """Run all jobs, as `launch`."""
+
+
+class ProcessLauncher(OurLauncher):
     """Runs up to `jobs` jobs at once, each in a worker process that is used again for the next, also of
     another batch.
 
@@ -35,24 +56,20 @@ class ProcessLauncher(Launcher):
         """Return how many jobs run at a time."""
         return self.jobs or jobs_that_fit()
 
-    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Take what the jobs need."""
-        compose = Composer(hydra_context.config_loader, config).whole
-        self.pool = Pool(Setting(hydra_context, task_function, config), compose, self.jobs)
-        self.config = config
+    @cached_property
+    def _pool(self) -> Pool:
+        return Pool(self.setting, self.jobs)
 
-    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Run all jobs; return what each returned or raised, or that its worker died."""
-        setup_globals()
-        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
-        return self.pool.run(job_overrides, initial_job_idx)
+    def _run(self, jobs: Jobs) -> list[JobReturn]:
+        return self._pool.run(jobs)
 
     def close(self) -> None:
         """End the worker processes."""
-        self.pool.close()
+        if "_pool" in vars(self):
+            self._pool.close()
 
 
-class RayLauncher(Launcher):
+class RayLauncher(OurLauncher):
     """Runs jobs on the nodes of a Ray cluster, as many at once as there is room for.
 
     Args:
@@ -68,8 +85,7 @@ class RayLauncher(Launcher):
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Take what the jobs need; raises as `check_address`, before the jobs are planned."""
         check_address(self.address)
-        self.setting = Setting(hydra_context, task_function, config)
-        self.compose = Composer(hydra_context.config_loader, config).whole
+        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     @cached_property
     def cluster(self) -> Cluster:
@@ -80,14 +96,8 @@ class RayLauncher(Launcher):
         """Return how many jobs run at a time."""
         return self.cluster.at_once()
 
-    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Run all jobs; return what each returned or raised, or why it was given up."""
-        setup_globals()
-        config = self.setting.config
-        configure_log(config.hydra.hydra_logging, config.hydra.verbose)
-        return Dispatch(
-            self.setting, self.compose, self.cluster, self.retries, job_overrides, initial_job_idx
-        ).run()
+    def _run(self, jobs: Jobs) -> list[JobReturn]:
+        return Dispatch(self.setting, jobs, self.cluster, self.retries).run()
 
     def close(self) -> None:
         """Leave the cluster."""
@@ -95,7 +105,7 @@ class RayLauncher(Launcher):
             self.cluster.close()
 
 
-class SubmititLauncher(Launcher):
+class SubmititLauncher(OurLauncher):
     """Runs jobs as jobs of Slurm.
 
     Args:
@@ -109,20 +119,15 @@ class SubmititLauncher(Launcher):
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Take what the jobs need; raises as `Asked.check`, before the jobs are planned."""
         self.asked.check(config.tracking.uri)
-        self.setting = Setting(hydra_context, task_function, config)
-        self.compose = Composer(hydra_context.config_loader, config).whole
+        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def at_once(self) -> int:
         """Return how many jobs are in the queue at a time."""
         return self.asked.at_once()
 
-    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Run all jobs; return what each returned or raised, or how it was lost."""
-        setup_globals()
-        config = self.setting.config
-        configure_log(config.hydra.hydra_logging, config.hydra.verbose)
-        folder = Path(config.hydra.sweep.dir) / "submitit"
-        return Batch(self.setting, self.compose, self.asked, folder, job_overrides, initial_job_idx).run()
+    def _run(self, jobs: Jobs) -> list[JobReturn]:
+        folder = Path(self.setting.config.hydra.sweep.dir) / "submitit"
+        return Batch(self.setting, jobs, self.asked, folder).run()
 
 
 @dataclass

@@ -41,6 +41,7 @@ class Sweep:
                 env=os.environ | more,
                 stdout=screen,
                 stderr=screen,
+                start_new_session=True,
             )
         signal.signal(signal.SIGINT, before)
 
@@ -63,6 +64,10 @@ class Sweep:
             )
 
         wait_for(look, PATIENCE)
+
+    def interrupt(self) -> None:
+        """Press Ctrl-C: a terminal sends it to the sweep and to what it has started."""
+        os.killpg(self.process.pid, signal.SIGINT)
 
     @property
     def said(self) -> str:

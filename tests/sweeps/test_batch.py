@@ -1,20 +1,27 @@
 """Sweeps whose jobs are handed to a batch system: submitit's local one, and a small one in Slurm's place."""
 
+import dataclasses
 import importlib.util
 import os
 import re
 import signal
 import subprocess
 import time
+from functools import partial
 from pathlib import Path
 
+import hydra
 import psutil
 import pytest
 from far_sweeps import ENDS, PATIENCE, Sweep, command, doing_jobs, of
 
+from conftest import CONF
 from handwriting.config import ROOT
 from handwriting.errors import UserError
+from handwriting.sweeps import batch
 from handwriting.sweeps.batch import LOCAL, SLURM, Asked
+from handwriting.sweeps.composing import Jobs
+from handwriting.sweeps.worker import Setting
 from handwriting.tracking import names
 from servers import TINY, Server, wait_for
 
@@ -47,6 +54,8 @@ def test_a_lost_job_is_that_jobs_failure_and_the_same_command_goes_on() -> None:
     with Sweep("batch", *HERE, *TWO, "seed=0", "epochs=30") as sweep:
         code, said = sweep.end()
     assert code == 0, said
+    (files,) = {Path(files) for files in re.findall(r"; their files: (/.*)", said)}
+    assert list(files.glob("told-*")) != list(files.glob("*_submitted.pkl")) == []  # a password may be in one
     runs, (home,) = of("batch"), of("batch-at-home")
     assert [run.info.status for run in runs] == ["FINISHED"] * 2
     same = {run.data.tags[names.FINGERPRINT]: run.data.tags[names.FINAL_WEIGHTS] for run in runs}
@@ -57,7 +66,7 @@ def test_a_sweep_that_is_told_to_end_ends_its_jobs_in_order() -> None:
     with Sweep("batch-ended", *HERE, *TWO, "epochs=100000") as sweep:
         sweep.wait_for_training(2)
         told = time.monotonic()
-        sweep.process.send_signal(signal.SIGINT)
+        sweep.interrupt()
         code, said = sweep.end()
     assert time.monotonic() - told < ENDS
     assert (code, at_work()) == (1, [])
@@ -79,13 +88,15 @@ SLURMS = {
         done
         """,
     "scancel": """
+        echo $1 >> {folder}/cancelled
         pkill -TERM -s $(cat {folder}/job-$1)
         """,
     "sacct": """
         echo "JobID|State|NodeList"
         while [ $# -gt 0 ]; do
             if [ "$1" = -j ]; then
-                kill -0 $(cat {folder}/job-$2) && echo "$2|RUNNING|n1" || echo "$2|NODE_FAIL|n1"
+                kill -0 $(cat {folder}/job-$2) && state=RUNNING || state=NODE_FAIL
+                echo "$2|$(cat {folder}/state || echo $state)|n1"
             fi
             shift
         done
@@ -120,6 +131,29 @@ def test_what_slurm_is_asked(slurm: Path) -> None:
         "mem=2560MB",
     ):
         assert f"#SBATCH --{option}\n" in script
+
+
+def test_a_job_that_gave_its_place_to_another_is_waited_for_only_so_long(
+    slurm: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slurm begins it again where it is set to; else it would be waited for without end."""
+    (slurm / "state").write_text("PREEMPTED")
+    monkeypatch.setattr(batch, "COMES_BACK", 2.0)
+    monkeypatch.setattr(batch, "Errand", lambda *_: partial(time.sleep, 8))
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        config = hydra.compose("config", ["threads=1"], return_hydra_config=True)
+        setting = Setting(None, None, config)  # type: ignore[arg-type]
+        jobs = Jobs(lambda *_: config, [["seed=0"]])
+        began = time.monotonic()
+        (job,) = batch.Batch(setting, jobs, asked(), slurm / "jobs").run()
+    assert time.monotonic() - began > batch.COMES_BACK
+    with pytest.raises(
+        UserError, match=r"gave its place to another \(PREEMPTED\), .*; the same command goes on"
+    ):
+        _ = job.return_value
+    (cancelled,) = (slurm / "cancelled").read_text().split()  # else it might begin beside the next attempt
+    assert (slurm / f"job-{cancelled}").exists()
+    assert list((slurm / "jobs").glob("*.pkl")) == []
 
 
 def test_a_sweep_through_slurm_writes_to_the_server_and_a_lost_job_is_that_jobs_failure(
@@ -160,6 +194,10 @@ def test_a_mistake_is_one_line_before_the_jobs_are_planned(
         UserError, match=r"^hydra\.launcher\.cluster must be slurm or local\. Received: slrum$"
     ):
         asked("slrum").check("http://127.0.0.1:5000")
+    with pytest.raises(
+        UserError, match=r"^hydra\.launcher\.more must not have ntasks-per-node: a run is one"
+    ):
+        dataclasses.replace(asked(), more={"ntasks-per-node": 2}).check("http://127.0.0.1:5000")
     (slurm / "sbatch").unlink()
     with pytest.raises(
         UserError, match=r"^hydra/launcher=submitit hands jobs to Slurm, and there is no sbatch"

@@ -5,7 +5,6 @@ import importlib.metadata
 import importlib.util
 import re
 import shutil
-import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -108,7 +107,7 @@ def test_a_sweep_that_is_told_to_end_ends_its_runs_in_order(nodes: "Cluster") ->
     with away(nodes, "ended", *TWO, "epochs=100000") as sweep:
         sweep.wait_for_training(2)
         told = time.monotonic()
-        sweep.process.send_signal(signal.SIGINT)
+        sweep.interrupt()
         code, said = sweep.end()
     assert time.monotonic() - told < ENDS
     assert code == 1

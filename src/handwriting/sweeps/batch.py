@@ -5,42 +5,42 @@ library this uses what hands a job to Slurm, starts it there and brings back wha
 """
 
 import importlib.util
-import json
 import logging
 import os
 import shutil
 import signal
-import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.utils import JobReturn, JobStatus
-from omegaconf import DictConfig
 
 from handwriting.errors import UserError, redact
-from handwriting.sweeps.composing import Whole
-from handwriting.sweeps.node import Parcel, mind, parcel_of
+from handwriting.sweeps.composing import Jobs
+from handwriting.sweeps.errand import Errand, Heard
+from handwriting.sweeps.node import Begun, parcel_of
 from handwriting.sweeps.processes import PATIENCE, jobs_that_fit
 from handwriting.sweeps.progress import Epoch, Progress
 from handwriting.sweeps.screen import screen_of
-from handwriting.sweeps.worker import Lost, Setting, failed
+from handwriting.sweeps.worker import Setting, failed
 from handwriting.tracking import Store
 from handwriting.tracking.elsewhere import where_kept
-from handwriting.tracking.identity import Code, code_of, targets_of
+from handwriting.tracking.identity import code_of, targets_of
 
 if TYPE_CHECKING:  # only a sweep by submitit needs it
     from submitit import Executor, Job
-    from submitit.helpers import DelayedSubmission
 
 log = logging.getLogger(__name__)
 
 SLURM, LOCAL = "slurm", "local"
 LOOK = 0.5  # s from one look at the files of jobs to the next
+ASKED = 60  # s from one question to Slurm to the next at most; submitit's ten minutes hide a lost node
+COMES_BACK = 600.0  # s in which Slurm begins a job again that gave its place to another; where it is set to
+SEVERAL = ("array", "nodes", "ntasks", "ntasks_per_node")  # options that start a job more than once
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,11 @@ class Asked:
         """
         if self.cluster not in (SLURM, LOCAL):
             raise UserError(f"hydra.launcher.cluster must be {SLURM} or {LOCAL}. Received: {self.cluster}")
+        if several := [key for key in self.more if key.replace("-", "_") in SEVERAL]:
+            raise UserError(
+                f"hydra.launcher.more must not have {several[0]}: a run is one job, and this would start it "
+                "more than once"
+            )
         if importlib.util.find_spec("submitit") is None:
             raise UserError("hydra/launcher=submitit needs submitit, which is not installed: make submitit")
         if self.cluster == LOCAL:
@@ -101,7 +106,9 @@ class Asked:
             folder: of their files, which all nodes have.
         """
         from submitit import AutoExecutor
+        from submitit.slurm.slurm import SlurmInfoWatcher, SlurmJob
 
+        SlurmJob.watcher = SlurmInfoWatcher(delay_s=ASKED)
         made = AutoExecutor(folder, cluster=self.cluster, slurm_max_num_timeout=self.retries)
         made.update_parameters(
             timeout_min=self.timeout_min, mem_gb=self.mem_gb, gpus_per_node=self.num_gpus or None,
@@ -111,76 +118,20 @@ class Asked:
 
 
 @dataclass
-class Errand:
-    """A job as it is called on a node.
-
-    Args:
-        parcel: what all jobs need.
-        overrides: its own.
-        job: its config.
-        code: what determines its result, on the machine of the sweep.
-        told: the file that it tells the sweep in, a line of JSON for each word.
-    """
-
-    parcel: Parcel
-    overrides: Sequence[str]
-    job: DictConfig
-    code: Code
-    told: Path
-
-    def __call__(self) -> JobReturn | str:
-        """Do the job; return what it returned, or how it was lost."""
-        # submitit passes over SIGTERM, by which Slurm ends a job.
-        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-        with self.told.open("a", encoding="utf-8") as file:
-            self._tell(file, node=os.uname().nodename)
-            try:
-                for told in mind(self.parcel, self.overrides, self.job, self.code):
-                    if isinstance(told, JobReturn):
-                        return told
-                    words = {"epoch": asdict(told)} if isinstance(told, Epoch) else {"lines": told}
-                    self._tell(file, **words)
-            except Lost as lost:
-                return str(lost)
-        raise AssertionError("a job returns something")
-
-    def checkpoint(self) -> "DelayedSubmission":
-        """Return what goes on where Slurm ends it because its time is over: the same, as its run goes on."""
-        from submitit.helpers import DelayedSubmission
-
-        return DelayedSubmission(self)
-
-    def _tell(self, file: Any, **words: Any) -> None:
-        file.write(f"{json.dumps(words)}\n")
-        file.flush()
-
-
-@dataclass
 class Sent:
     """A job that is in the queue or at work.
 
     Args:
         job: submitit's.
-        told: the file that it tells the sweep in.
-        read: the bytes of it that were read.
+        heard: what it tells.
         node: where it is at work; empty before.
+        preempted: when it was seen first that another job has its place; None where none has.
     """
 
     job: "Job"
-    told: Path
-    read: int = 0
+    heard: Heard
     node: str = ""
-
-    def words(self) -> Iterator[dict[str, Any]]:
-        """Yield what it has told since it was asked last."""
-        if self.told.exists():
-            with self.told.open("rb") as file:
-                file.seek(self.read)
-                for line in file:
-                    if not line.endswith(b"\n"):  # it is being written
-                        return
-                    self.read += len(line)
-                    yield json.loads(line)
+    preempted: float | None = None
 
 
 class Batch:
@@ -188,24 +139,13 @@ class Batch:
 
     Args:
         setting: what all jobs have in common.
-        compose: returns the config of a job from its overrides and Hydra's number of it.
+        jobs: all of them.
         asked: what is asked of Slurm.
         folder: of the jobs' files, which all nodes have.
-        jobs: the overrides of each.
-        first_number: Hydra's number of the first job.
     """
 
-    def __init__(
-        self,
-        setting: Setting,
-        compose: Whole,
-        asked: Asked,
-        folder: Path,
-        jobs: Sequence[Sequence[str]],
-        first_number: int,
-    ):
-        self.compose, self.asked, self.jobs, self.first_number = compose, asked, jobs, first_number
-        self.folder = folder
+    def __init__(self, setting: Setting, jobs: Jobs, asked: Asked, folder: Path):
+        self.jobs, self.asked, self.folder = jobs, asked, folder
         folder.mkdir(parents=True, mode=0o700, exist_ok=True)  # a job's file may hold a password of the store
         self.executor = asked.executor(folder)
         self.progress = Progress(len(jobs), min(asked.at_once(), len(jobs)))
@@ -230,7 +170,7 @@ class Batch:
                     self._send(self.waiting.popleft())
                 self.screen.draw()
                 for index, sent in [*self.sent.items()]:
-                    ended = sent.job.done()  # asked before what it told is read: nothing comes after
+                    ended = self._has_ended(sent)  # asked before what it told is read: nothing comes after
                     self._hear(index, sent)
                     if ended:
                         self._end(index, sent)
@@ -250,53 +190,74 @@ class Batch:
             for index, sent in [*self.sent.items()]:
                 if sent.job.done(force_check=True):
                     self._hear(index, sent)
-                    del self.sent[index]
+                    self._forget(index)
             time.sleep(LOOK)
 
     def _send(self, index: int) -> None:
         from submitit.core.utils import FailedJobError
 
-        overrides = list(self.jobs[index])
-        job = self.compose(overrides, self.first_number + index)
+        job = self.jobs.config(index)
         if index == 0:
             log.info(where_kept(job.tracking))
-        told = self.folder / f"told-{self.first_number + index}"
+        told = self.folder / f"told-{self.jobs.first_number + index}"
         self.executor.update_parameters(
             cpus_per_task=job.threads, name="handwriting",
             slurm_srun_args=[f"--cpus-per-task={job.threads}"],  # srun does not take sbatch's since 22.05
         )  # fmt: skip
-        errand = Errand(self.parcel, overrides, job, code_of(targets_of(job)), told)
+        errand = Errand(self.parcel, self.jobs.overrides[index], job, code_of(targets_of(job)), told)
+        # A terminal sends Ctrl-C to the processes that this starts too, which inherit that it is blocked:
+        # submitit's own would end in tracebacks, and what they mind with them.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         try:
-            self.sent[index] = Sent(self.executor.submit(errand), told)
+            self.sent[index] = Sent(self.executor.submit(errand), Heard(told))
         except FailedJobError as error:
             reason = str(error).strip().rpartition("\n")[2]
             raise UserError(f"Slurm takes no job of this sweep: {reason}") from error
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def _hear(self, index: int, sent: Sent) -> None:
         """Note what a job has told."""
-        for words in sent.words():
-            if "node" in words:
+        for told in sent.heard.words():
+            if isinstance(told, Begun):
                 self.progress.back(index)  # one that is begun again
-                self.progress.begin(index, self.jobs[index])
-                sent.node = words["node"]
-            elif "epoch" in words:
-                self.progress.epoch(index, Epoch(**words["epoch"]))
+                self.progress.begin(index, self.jobs.overrides[index])
+                sent.node = told.node
+            elif isinstance(told, Epoch):
+                self.progress.epoch(index, told)
             else:
-                self.screen.say([f"[{sent.node}] {line}" for line in words["lines"]])
+                self.screen.say([f"[{sent.node}] {line}" for line in told])
+
+    def _has_ended(self, sent: Sent) -> bool:
+        """Tell whether a job has ended; so has one that Slurm does not begin again."""
+        done = sent.job.done()
+        if done or sent.job.state != "PREEMPTED":
+            sent.preempted = None
+            return done
+        sent.preempted = sent.preempted or time.monotonic()
+        return time.monotonic() - sent.preempted > COMES_BACK
 
     def _end(self, index: int, sent: Sent) -> None:
         """Note what became of a job."""
-        del self.sent[index]
         result = self._result(sent)
+        self._forget(index)
         if isinstance(result, str):
-            result = failed(self.jobs[index], f"{result}; the same command goes on with it")
+            result = failed(self.jobs.overrides[index], f"{result}; the same command goes on with it")
         self.returned[index] = result
         self.progress.end(index, failed=result.status == JobStatus.FAILED)
+
+    def _forget(self, index: int) -> None:
+        """Take a job that has ended off the list, and delete its file, in which a password may stand."""
+        self.sent.pop(index).job.paths.submitted_pickle.unlink(missing_ok=True)
 
     def _result(self, sent: Sent) -> JobReturn | str:
         """Return what a job returned, or how it was lost."""
         from submitit.core.utils import FailedJobError, UncompletedJobError
 
+        number = sent.job.job_id
+        if sent.preempted:
+            sent.job.cancel(check=False)
+            return f"job {number} gave its place to another (PREEMPTED), and Slurm does not begin it again"
         try:
             result: JobReturn | str = sent.job.result()
             return result
@@ -304,4 +265,4 @@ class Batch:
             return str(error).strip().rpartition("\n")[2]
         except UncompletedJobError:
             state = "" if self.asked.cluster == LOCAL else f" ({sent.job.state})"
-            return f"job {sent.job.job_id} ended without a result{state}, its log: {sent.job.paths.stderr}"
+            return f"job {number} ended without a result{state}, its log: {sent.job.paths.stderr}"

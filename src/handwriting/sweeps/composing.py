@@ -4,6 +4,7 @@ import copy
 import functools
 import pickle
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from hydra._internal.config_loader_impl import get_overrides_dirname
@@ -14,7 +15,27 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from handwriting.kinds import check_kinds
 
-Whole = Callable[[Sequence[str], int], DictConfig]  # as `Composer.whole`
+
+@dataclass(frozen=True)
+class Jobs:
+    """Some jobs of a sweep, as a launcher gets them.
+
+    Args:
+        compose: as `Composer.whole`.
+        overrides: of each.
+        first_number: Hydra's, of the first.
+    """
+
+    compose: Callable[[Sequence[str], int], DictConfig]
+    overrides: Sequence[Sequence[str]]
+    first_number: int = 0
+
+    def __len__(self) -> int:
+        return len(self.overrides)
+
+    def config(self, index: int, *more: str) -> DictConfig:
+        """Return the whole config of one, with more overrides than its own."""
+        return self.compose([*self.overrides[index], *more], self.first_number + index)
 
 
 class Composer:
@@ -53,7 +74,8 @@ class Composer:
             if seed is not None:
                 cfg.seed = seed
             for key in [str(key) for key in cfg if key != "hydra"]:
-                cfg[key] = cfg[key]
+                if OmegaConf.is_interpolation(cfg, key):
+                    cfg[key] = cfg[key]
                 if OmegaConf.is_config(cfg[key]):
                     OmegaConf.resolve(cfg[key])
             own = [each for each in map(self._parsed, job) if not each.is_hydra_override()]

@@ -8,7 +8,7 @@ counted and said.
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from hydra.core.utils import JobReturn, JobStatus
 
 from handwriting.config import TrackingConfig
 from handwriting.sweeps.cluster import Cluster
-from handwriting.sweeps.composing import Whole
+from handwriting.sweeps.composing import Jobs
 from handwriting.sweeps.node import Begun, Told, do_job, parcel_of
 from handwriting.sweeps.placement import Placement
 from handwriting.sweeps.processes import PATIENCE
@@ -41,26 +41,15 @@ class Dispatch:
 
     Args:
         setting: what all jobs have in common.
-        compose: returns the config of a job from its overrides and Hydra's number of it.
+        jobs: all of them.
         cluster: where they run.
         retries: how often a job is begun again whose process or node was lost.
-        jobs: the overrides of each.
-        first_number: Hydra's number of the first job.
     """
 
-    def __init__(
-        self,
-        setting: Setting,
-        compose: Whole,
-        cluster: Cluster,
-        retries: int,
-        jobs: Sequence[Sequence[str]],
-        first_number: int,
-    ):
+    def __init__(self, setting: Setting, jobs: Jobs, cluster: Cluster, retries: int):
         import ray
 
-        self.compose, self.cluster, self.retries = compose, cluster, retries
-        self.jobs, self.first_number = jobs, first_number
+        self.jobs, self.cluster, self.retries = jobs, cluster, retries
         self.progress = Progress(len(jobs), cluster.at_once())
         self.screen = screen_of(self.progress, far=True)
         self.parcel = ray.put(parcel_of(setting, self.screen.pipes))
@@ -69,7 +58,7 @@ class Dispatch:
         self.sent: dict[ObjectRefGenerator, int] = {}
         self.lost: Counter[int] = Counter()
         self.where: dict[int, str] = {}  # the names of nodes
-        self.first = compose(jobs[0], first_number)
+        self.first = jobs.config(0)
         self.placement: Placement | None = None  # where the nodes are of several kinds
         self.placed: dict[int, str] = {}  # the nodes of jobs that were sent to one
         self.looked = 0.0
@@ -133,7 +122,7 @@ class Dispatch:
             self.placement = Placement({} if self.cluster.num_gpus else _kinds_before(self.first.tracking))
         taken = Counter(self.placed.values())
         room = {node: most - taken[node] for node, most in self.room.items() if node in kinds and most}
-        waiting = ((index, label_and_seed(self.jobs[index])[1]) for index in self.waiting)
+        waiting = ((index, label_and_seed(self.jobs.overrides[index])[1]) for index in self.waiting)
         for index, node in self.placement.place(waiting, room, {node: kinds[node] for node in room}):
             self.waiting.remove(index)
             self.placed[index] = node
@@ -142,15 +131,14 @@ class Dispatch:
     def _send(self, index: int, node: str | None = None) -> None:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        overrides = list(self.jobs[index])
         again = [f"tracking.retries={self.lost[index]}"] if self.lost[index] else []
-        job = self.compose([*overrides, *again], self.first_number + index)
+        job = self.jobs.config(index, *again)
         where = NodeAffinitySchedulingStrategy(node, soft=False) if node else None
         task = self.task.options(
             num_returns="streaming", num_cpus=job.threads, num_gpus=self.cluster.num_gpus, max_retries=0,
             scheduling_strategy=where,
         )  # fmt: skip
-        self.sent[task.remote(self.parcel, overrides, job, code_of(targets_of(job)))] = index
+        self.sent[task.remote(self.parcel, self.jobs.overrides[index], job, code_of(targets_of(job)))] = index
 
     def _heard(self) -> "Iterator[tuple[ObjectRefGenerator, int, Told | None]]":
         """Wait for a word of a job; yield it, None where the job is to begin again."""
@@ -172,7 +160,7 @@ class Dispatch:
     def _take(self, generator: "ObjectRefGenerator", index: int, told: "Told | None") -> None:
         """Note what a job has told."""
         if isinstance(told, Begun):
-            self.progress.begin(index, self.jobs[index])
+            self.progress.begin(index, self.jobs.overrides[index])
             self.where[index] = self.cluster.name_of(told.node)
         elif isinstance(told, Epoch):
             self.progress.epoch(index, told)
@@ -192,7 +180,10 @@ class Dispatch:
         """Return what became of a job that came to no end; None for one to begin again."""
         from ray.exceptions import RayTaskError
 
-        overrides, reason = self.jobs[index], str(getattr(error, "cause", error)).strip().partition("\n")[0]
+        overrides, reason = (
+            self.jobs.overrides[index],
+            str(getattr(error, "cause", error)).strip().partition("\n")[0],
+        )
         if isinstance(error, RayTaskError) and not isinstance(error, Lost):
             return failed(overrides, reason)
         reason = reason.partition(". ")[0].rstrip(".")  # Ray's goes on with where to look

@@ -23,7 +23,7 @@ from omegaconf import DictConfig
 
 from handwriting import terminal
 from handwriting.config import cores
-from handwriting.sweeps.composing import Whole
+from handwriting.sweeps.composing import Jobs
 from handwriting.sweeps.progress import Epoch, Progress
 from handwriting.sweeps.screen import screen_of
 from handwriting.sweeps.worker import Lost, Place, Setting, do_jobs, failed
@@ -40,25 +40,19 @@ class Pool:
 
     Args:
         setting: what all jobs have in common.
-        compose: returns the config of a job from its overrides and Hydra's number of it.
         at_once: how many at a time; None for one for each core, as far as memory allows.
     """
 
-    def __init__(self, setting: Setting, compose: Whole, at_once: int | None):
-        self.compose, self.at_once = compose, at_once
+    def __init__(self, setting: Setting, at_once: int | None):
+        self.at_once = at_once
         self.packed = pickle.dumps(setting)
         self.workers: list[Worker] = []
 
-    def run(self, jobs: Sequence[Sequence[str]], first_number: int) -> list[JobReturn]:
-        """Run all jobs; return what each returned or raised, or that its worker died.
-
-        Args:
-            jobs: the overrides of each.
-            first_number: Hydra's number of the first job.
-        """
+    def run(self, jobs: Jobs) -> list[JobReturn]:
+        """Run all jobs; return what each returned or raised, or that its worker died."""
         at_once = min(self.at_once or jobs_that_fit(len(self.workers)), len(jobs))
         log.info("%d jobs, %d at a time", len(jobs), at_once)
-        waiting = deque(enumerate(jobs))
+        waiting = deque(range(len(jobs)))
         returned: dict[int, JobReturn] = {}
         workers = self.workers = [worker for worker in self.workers if worker.process.is_alive()]
         progress = Progress(len(jobs), at_once)
@@ -74,9 +68,9 @@ class Pool:
                         workers.append(Worker(self.packed, screen.pipes))
                 for worker in workers:
                     if worker.job is None and waiting:
-                        index, overrides = waiting.popleft()
-                        progress.begin(index, overrides)
-                        worker.give(index, overrides, self.compose(overrides, first_number + index))
+                        index = waiting.popleft()
+                        progress.begin(index, jobs.overrides[index])
+                        worker.give(index, jobs.overrides[index], jobs.config(index))
                 screen.draw()
                 busy = {worker.connection: worker for worker in workers if worker.job is not None}
                 pipes = [
@@ -90,7 +84,7 @@ class Pool:
                     try:
                         told = worker.take()
                     except Lost as lost:
-                        told = failed(jobs[job], f"{lost}; the same command goes on with it")
+                        told = failed(jobs.overrides[job], f"{lost}; the same command goes on with it")
                     if isinstance(told, Epoch):
                         progress.epoch(job, told)
                         continue
