@@ -30,12 +30,12 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig
 
 from handwriting.config import ROOT
-from handwriting.sweeps import dispatch
-from handwriting.sweeps.cluster import Cluster
+from handwriting.launching import dispatch
+from handwriting.launching.cluster import Cluster
+from handwriting.launching.node import Begun, Parcel, Told
+from handwriting.launching.progress import Epoch
+from handwriting.launching.worker import Setting
 from handwriting.sweeps.composing import Composer, Jobs
-from handwriting.sweeps.node import Begun, Parcel, Told
-from handwriting.sweeps.progress import Epoch
-from handwriting.sweeps.worker import Setting
 from handwriting.tracking.identity import Code
 
 SECONDS = (10.0, 20.0)  # that a job sleeps, drawn evenly

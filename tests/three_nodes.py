@@ -24,7 +24,7 @@ from mlflow.entities import Run
 from handwriting.config import ROOT
 from handwriting.tracking import names
 
-sys.path.insert(0, str(ROOT / "tests" / "sweeps"))
+sys.path.insert(0, str(ROOT / "tests" / "launching"))
 from far_sweeps import doing_jobs
 
 from servers import Server, wait_for

@@ -4,8 +4,8 @@ Importing the package imports neither TensorFlow nor MLflow: a mistyped key is a
 what both read from their environment when they are imported; what is set already stays. And it makes the
 schema and the resolvers of conf/ known to Hydra, in whatever process.
 
-One direction of travel: commands -> sweeps -> training -> data. Tracking, config and errors serve all of
-them; compare, from runs to an answer, uses tracking only.
+One direction of travel: commands -> launching -> sweeps -> training -> data. Tracking, config and errors
+serve all of them; compare, from runs to an answer, uses tracking only.
 """
 
 import os

@@ -26,10 +26,11 @@ from handwriting.data import Dataset, load_dataset
 from handwriting.errors import UserError, explain, redact
 from handwriting.keys import meant
 from handwriting.kinds import check_kinds
+from handwriting.launching import called
 from handwriting.precision import check_precision
 from handwriting.sharing import Wanted
 from handwriting.sharing.following import following
-from handwriting.sweeps import JobsFailed, called
+from handwriting.sweeps import JobsFailed
 from handwriting.sweeps.seeds import is_until_clear
 from handwriting.tracking import Store, names, stores_of
 from handwriting.tracking.elsewhere import check_place

@@ -13,12 +13,12 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from handwriting.sweeps.batch import SLURM, Asked, Batch
-from handwriting.sweeps.cluster import Cluster, check_address
+from handwriting.launching.batch import SLURM, Asked, Batch
+from handwriting.launching.cluster import Cluster, check_address
+from handwriting.launching.dispatch import Dispatch
+from handwriting.launching.processes import Pool, jobs_that_fit
+from handwriting.launching.worker import Setting
 from handwriting.sweeps.composing import Composer, Jobs
-from handwriting.sweeps.dispatch import Dispatch
-from handwriting.sweeps.processes import Pool, jobs_that_fit
-from handwriting.sweeps.worker import Setting
 
 
 class OurLauncher(Launcher):

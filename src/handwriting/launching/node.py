@@ -19,9 +19,9 @@ from hydra.core.utils import JobReturn
 from omegaconf import DictConfig
 
 from handwriting.config import is_address
-from handwriting.sweeps.processes import Worker, end
-from handwriting.sweeps.progress import Epoch
-from handwriting.sweeps.worker import Lost, Setting
+from handwriting.launching.processes import Worker, end
+from handwriting.launching.progress import Epoch
+from handwriting.launching.worker import Lost, Setting
 from handwriting.tracking import names
 from handwriting.tracking.identity import Code, code_of, difference, targets_of
 from handwriting.tracking.provenance import computing_tags

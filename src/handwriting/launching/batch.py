@@ -9,6 +9,7 @@ import logging
 import os
 import shutil
 import signal
+import subprocess
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -20,13 +21,13 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.utils import JobReturn, JobStatus
 
 from handwriting.errors import UserError, redact
+from handwriting.launching.errand import Errand, Heard
+from handwriting.launching.node import Begun, parcel_of
+from handwriting.launching.processes import PATIENCE, jobs_that_fit
+from handwriting.launching.progress import Epoch, Progress
+from handwriting.launching.screen import screen_of
+from handwriting.launching.worker import Setting, failed
 from handwriting.sweeps.composing import Jobs
-from handwriting.sweeps.errand import Errand, Heard
-from handwriting.sweeps.node import Begun, parcel_of
-from handwriting.sweeps.processes import PATIENCE, jobs_that_fit
-from handwriting.sweeps.progress import Epoch, Progress
-from handwriting.sweeps.screen import screen_of
-from handwriting.sweeps.worker import Setting, failed
 from handwriting.tracking import Store
 from handwriting.tracking.elsewhere import where_kept
 from handwriting.tracking.identity import code_of, targets_of
@@ -40,6 +41,7 @@ SLURM, LOCAL = "slurm", "local"
 LOOK = 0.5  # s from one look at the files of jobs to the next
 ASKED = 60  # s from one question to Slurm to the next at most; submitit's ten minutes hide a lost node
 COMES_BACK = 600.0  # s in which Slurm begins a job again that gave its place to another; where it is set to
+PROGRAMS = ("sbatch", "srun", "scancel", "sacct")
 SEVERAL = ("array", "nodes", "ntasks", "ntasks_per_node")  # options that start a job more than once
 
 
@@ -84,7 +86,7 @@ class Asked:
             raise UserError("hydra/launcher=submitit needs submitit, which is not installed: make submitit")
         if self.cluster == LOCAL:
             return
-        if missing := [program for program in ("sbatch", "srun") if shutil.which(program) is None]:
+        if missing := [program for program in PROGRAMS if shutil.which(program) is None]:
             raise UserError(
                 f"hydra/launcher=submitit hands jobs to Slurm, and there is no {missing[0]} here. Start the "
                 f"sweep where there is one; hydra.launcher.cluster={LOCAL} runs them on this machine"
@@ -93,6 +95,13 @@ class Asked:
             raise UserError(
                 f"the store {redact(uri)} is a file, and Slurm's nodes are other machines. Name one that all "
                 "reach: MLFLOW_TRACKING_URI=http://SERVER:5000"
+            )
+        told = subprocess.run(["sacct", "--starttime=now"], capture_output=True, text=True, check=False)
+        if told.returncode:
+            log.warning(
+                "sacct says: %s. So nothing says that a job is lost, and the sweep waits for it; Ctrl-C ends "
+                "the sweep, and the same command goes on",
+                told.stderr.strip().rpartition("\n")[2],
             )
 
     def at_once(self) -> int:

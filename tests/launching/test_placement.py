@@ -1,6 +1,6 @@
 """Both arms of a seed on one kind of processor, where there is a choice."""
 
-from handwriting.sweeps.placement import Placement
+from handwriting.launching.placement import Placement
 
 KINDS = {"n1": "old", "n2": "old", "n3": "new"}
 

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING
 from hydra.core.utils import JobReturn, JobStatus
 
 from handwriting.config import TrackingConfig
-from handwriting.sweeps.cluster import Cluster
+from handwriting.launching.cluster import Cluster
+from handwriting.launching.node import Begun, Told, do_job, parcel_of
+from handwriting.launching.placement import Placement
+from handwriting.launching.processes import PATIENCE
+from handwriting.launching.progress import Epoch, Progress, called, label_and_seed
+from handwriting.launching.screen import screen_of
+from handwriting.launching.worker import Lost, Setting, failed
 from handwriting.sweeps.composing import Jobs
-from handwriting.sweeps.node import Begun, Told, do_job, parcel_of
-from handwriting.sweeps.placement import Placement
-from handwriting.sweeps.processes import PATIENCE
-from handwriting.sweeps.progress import Epoch, Progress, called, label_and_seed
-from handwriting.sweeps.screen import screen_of
-from handwriting.sweeps.worker import Lost, Setting, failed
 from handwriting.tracking import names, stores_of
 from handwriting.tracking.elsewhere import where_kept
 from handwriting.tracking.identity import code_of, targets_of

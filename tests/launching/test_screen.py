@@ -8,8 +8,8 @@ import sys
 import pytest
 from rich.console import Console
 
-from handwriting.sweeps.progress import Epoch, Progress
-from handwriting.sweeps.screen import Bars, Lines, screen_of
+from handwriting.launching.progress import Epoch, Progress
+from handwriting.launching.screen import Bars, Lines, screen_of
 
 
 class Terminal(io.StringIO):

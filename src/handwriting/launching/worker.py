@@ -23,7 +23,7 @@ from omegaconf import DictConfig
 
 from handwriting import terminal
 from handwriting.errors import UserError, explain
-from handwriting.sweeps.progress import Epoch, called
+from handwriting.launching.progress import Epoch, called
 from handwriting.tracking.signals import ENDINGS
 
 log = logging.getLogger(__name__)

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.utils import JobReturn
 from omegaconf import DictConfig
 
-from handwriting.sweeps.node import Begun, Parcel, mind
-from handwriting.sweeps.progress import Epoch
-from handwriting.sweeps.worker import Lost
+from handwriting.launching.node import Begun, Parcel, mind
+from handwriting.launching.progress import Epoch
+from handwriting.launching.worker import Lost
 from handwriting.tracking.identity import Code
 
 if TYPE_CHECKING:  # only a sweep by submitit needs it

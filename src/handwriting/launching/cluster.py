@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from handwriting.config import ROOT, cores
 from handwriting.errors import UserError, redact
-from handwriting.sweeps.node import describe
+from handwriting.launching.node import describe
 from handwriting.tracking import Store
 from handwriting.tracking.identity import code_of, targets_of
 from handwriting.tracking.signals import ENDINGS

@@ -3,7 +3,7 @@
 import pytest
 from hydra.core.override_parser.types import Quote, QuotedString
 
-from handwriting.sweeps.progress import Epoch, Progress, called, duration, label_and_seed
+from handwriting.launching.progress import Epoch, Progress, called, duration, label_and_seed
 
 QUOTED = QuotedString("it's \\ {a: 5 %, b}=\\", Quote.single)
 
@@ -20,7 +20,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr("handwriting.sweeps.progress.time.monotonic", clock)
+    monkeypatch.setattr("handwriting.launching.progress.time.monotonic", clock)
     return clock
 
 

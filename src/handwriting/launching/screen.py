@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from handwriting.sweeps.progress import Progress
+from handwriting.launching.progress import Progress
 from handwriting.tracking.signals import signals_held
 
 if TYPE_CHECKING:  # 0.1 s to import, and only a sweep on a terminal needs it

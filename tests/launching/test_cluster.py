@@ -17,8 +17,8 @@ from far_sweeps import ENDS, PATIENCE, Sweep, command, doing_jobs, of
 
 from handwriting.config import ROOT, compose
 from handwriting.errors import UserError
-from handwriting.sweeps import cluster as tested
-from handwriting.sweeps.node import Parcel
+from handwriting.launching import cluster as tested
+from handwriting.launching.node import Parcel
 from handwriting.tracking import names
 from servers import TINY, wait_for
 

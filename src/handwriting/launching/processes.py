@@ -23,10 +23,10 @@ from omegaconf import DictConfig
 
 from handwriting import terminal
 from handwriting.config import cores
+from handwriting.launching.progress import Epoch, Progress
+from handwriting.launching.screen import screen_of
+from handwriting.launching.worker import Lost, Place, Setting, do_jobs, failed
 from handwriting.sweeps.composing import Jobs
-from handwriting.sweeps.progress import Epoch, Progress
-from handwriting.sweeps.screen import screen_of
-from handwriting.sweeps.worker import Lost, Place, Setting, do_jobs, failed
 from handwriting.tracking.signals import ENDINGS
 
 log = logging.getLogger(__name__)

@@ -18,10 +18,10 @@ from far_sweeps import ENDS, PATIENCE, Sweep, command, doing_jobs, of
 from conftest import CONF
 from handwriting.config import ROOT
 from handwriting.errors import UserError
-from handwriting.sweeps import batch
-from handwriting.sweeps.batch import LOCAL, SLURM, Asked
+from handwriting.launching import batch
+from handwriting.launching.batch import LOCAL, SLURM, Asked
+from handwriting.launching.worker import Setting
 from handwriting.sweeps.composing import Jobs
-from handwriting.sweeps.worker import Setting
 from handwriting.tracking import names
 from servers import TINY, Server, wait_for
 
@@ -92,6 +92,7 @@ SLURMS = {
         pkill -TERM -s $(cat {folder}/job-$1)
         """,
     "sacct": """
+        if [ -e {folder}/uncounted ]; then echo "Slurm accounting storage is disabled" >&2; exit 1; fi
         echo "JobID|State|NodeList"
         while [ $# -gt 0 ]; do
             if [ "$1" = -j ]; then
@@ -131,6 +132,19 @@ def test_what_slurm_is_asked(slurm: Path) -> None:
         "mem=2560MB",
     ):
         assert f"#SBATCH --{option}\n" in script
+
+
+def test_a_slurm_that_does_not_say_how_jobs_ended_is_said(
+    slurm: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked().check("http://127.0.0.1:5000")
+    assert caplog.messages == []
+    (slurm / "uncounted").touch()
+    asked().check("http://127.0.0.1:5000")
+    (said,) = caplog.messages
+    assert said.startswith(
+        "sacct says: Slurm accounting storage is disabled. So Slurm does not say that a job"
+    )
 
 
 def test_a_job_that_gave_its_place_to_another_is_waited_for_only_so_long(
