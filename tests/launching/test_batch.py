@@ -143,7 +143,7 @@ def test_a_slurm_that_does_not_say_how_jobs_ended_is_said(
     asked().check("http://127.0.0.1:5000")
     (said,) = caplog.messages
     assert said.startswith(
-        "sacct says: Slurm accounting storage is disabled. So Slurm does not say that a job"
+        "sacct says: Slurm accounting storage is disabled. So nothing says that a job is lost"
     )
 
 
