@@ -30,7 +30,7 @@ from handwriting.tracking.store import Store
 
 log = logging.getLogger(__name__)
 
-BEAT = 15.0  # s from one renewal to the next: a thousand runs at once are 67 small writes a second
+BEAT = 15.0  # s from one renewal to the next; of a thousand runs at once a small server takes 20 s (LOG.md)
 ENDS = 90.0  # s without one, after which a holder ends itself: a server may be started again in the meantime
 TAKEN = 120.0  # s without one, after which another may take its place; longer than ENDS by slow requests
 LOOK = 1.0  # s from one look at another's lease to the next
