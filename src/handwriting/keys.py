@@ -170,7 +170,7 @@ KEYS: dict[str, Key] = {
     "hydra.launcher.queued": Key(
         "jobs in the queue or at work at a time", "a whole number, at least 1", lambda x: x >= 1
     ),
-    "hydra.launcher.more": Key("other options of sbatch", "{NAME: VALUE}, such as {account: lab}"),
+    "hydra.launcher.more": Key("other options of sbatch", "{NAME: VALUE}, such as {account: lab}, or null"),
     "hydra.launcher.retries": Key(
         "how often a job is begun again that was lost, or whose time was over",
         "a whole number, at least 0",

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -84,7 +84,7 @@ class RayLauncher(OurLauncher):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Take what the jobs need; raises as `check_address`, before the jobs are planned."""
-        check_address(self.address)
+        check_address(self.address, config.threads or 1)
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     @cached_property
@@ -113,7 +113,7 @@ class SubmititLauncher(OurLauncher):
     """
 
     def __init__(self, **asked: Any):
-        self.asked = Asked(**asked)
+        self.asked = Asked(**asked | {"more": asked["more"] or {}})
         self.far = self.asked.cluster == SLURM
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
@@ -160,7 +160,7 @@ class SubmititLauncherConf:
     num_gpus: int = 0
     retries: int = 3
     queued: int = 100
-    more: dict[str, Any] = field(default_factory=dict)
+    more: Any = None  # a dictionary would take no new key without `+`
 
 
 for name, conf in (

@@ -118,6 +118,19 @@ def asked(cluster: str = SLURM) -> Asked:
     return Asked(cluster, "short", 90, 2.5, 1, 3, 5, {"account": "lab"})
 
 
+@pytest.mark.parametrize(
+    ("word", "options"),
+    [
+        ("hydra.launcher.more={account: lab, mail-type: END}", {"account": "lab", "mail-type": "END"}),
+        ("hydra.launcher.more=null", {}),
+    ],
+)
+def test_other_options_are_given_in_one_word(word: str, options: dict[str, str]) -> None:
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        config = hydra.compose("config", ["hydra/launcher=submitit", word], return_hydra_config=True)
+    assert hydra.utils.instantiate(config.hydra.launcher).asked.more == options
+
+
 def test_what_slurm_is_asked(slurm: Path) -> None:
     executor = asked().executor(slurm / "jobs")
     executor.update_parameters(cpus_per_task=2, name="handwriting")
@@ -212,6 +225,8 @@ def test_a_mistake_is_one_line_before_the_jobs_are_planned(
         UserError, match=r"^hydra\.launcher\.more must not have ntasks-per-node: a run is one"
     ):
         dataclasses.replace(asked(), more={"ntasks-per-node": 2}).check("http://127.0.0.1:5000")
+    with pytest.raises(UserError, match=r"^hydra\.launcher\.more must be \{NAME: VALUE\}.* Received: lab$"):
+        dataclasses.replace(asked(), more="lab").check("http://127.0.0.1:5000")  # type: ignore[arg-type]
     (slurm / "sbatch").unlink()
     with pytest.raises(
         UserError, match=r"^hydra/launcher=submitit hands jobs to Slurm, and there is no sbatch"

@@ -4,6 +4,7 @@ import dataclasses
 import importlib.metadata
 import importlib.util
 import re
+import secrets
 import shutil
 import subprocess
 import time
@@ -15,7 +16,7 @@ import psutil
 import pytest
 from far_sweeps import ENDS, PATIENCE, Sweep, command, doing_jobs, of
 
-from handwriting.config import ROOT, compose
+from handwriting.config import ROOT, compose, cores
 from handwriting.errors import UserError
 from handwriting.launching import cluster as tested
 from handwriting.launching.node import Parcel
@@ -31,15 +32,20 @@ TWO = ("optimizer=rmsprop,adam", *TINY)
 
 
 @pytest.fixture(scope="module")
-def nodes() -> Iterator["Cluster"]:
-    """Three nodes with a core each."""
-    from ray.cluster_utils import Cluster
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Cluster"]:
+    """Three nodes with a core each, which ask for a token."""
+    token = tmp_path_factory.mktemp("ray") / "auth_token"
+    token.write_text(secrets.token_hex(32))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_TOKEN_PATH", str(token))
+        patch.setenv("RAY_AUTH_MODE", "token")  # read once, when Ray is imported
+        from ray.cluster_utils import Cluster
 
-    made = Cluster()
-    for name in ("one", "two", "three"):
-        add(made, name, wait=name != "two")
-    yield made
-    made.shutdown()
+        made = Cluster()
+        for name in ("one", "two", "three"):
+            add(made, name, wait=name != "two")
+        yield made
+        made.shutdown()
 
 
 def add(nodes: "Cluster", name: str, wait: bool = True, **more: str) -> Any:
@@ -59,9 +65,9 @@ def add(nodes: "Cluster", name: str, wait: bool = True, **more: str) -> Any:
 
 
 def away(nodes: "Cluster", experiment: str, *words: str, **more: str) -> Sweep:
-    """Start a sweep on the cluster, with more variables in its environment."""
+    """Start a sweep on the cluster, with more variables in its environment; it has to find the token."""
     on_it = ("hydra/launcher=ray", f"hydra.launcher.address={nodes.address}")
-    return Sweep(experiment, *on_it, *words, **more)
+    return Sweep(experiment, *on_it, *words, RAY_AUTH_MODE="", **more)
 
 
 def minded() -> list[psutil.Process]:
@@ -191,12 +197,18 @@ def test_an_address_without_a_cluster_is_said_at_once(address: str) -> None:
     with pytest.raises(
         UserError, match=r"hydra\.launcher\.address must be HOST:PORT of a Ray cluster"
     ) as caught:
-        tested.check_address(address)
+        tested.check_address(address, 1)
     assert time.monotonic() - started < tested.ANSWER + 1
     assert address in str(caught.value)
+
+
+def test_a_job_that_is_too_large_for_this_machine_is_said_before_a_cluster_is_made() -> None:
+    tested.check_address(None, cores())
+    with pytest.raises(UserError, match=rf"^threads={cores() + 1}: this machine, .* has {cores()} cores$"):
+        tested.check_address(None, cores() + 1)
 
 
 def test_ray_that_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="hydra/launcher=ray needs Ray, which is not installed: make ray"):
-        tested.check_address(None)
+        tested.check_address(None, 1)

@@ -77,6 +77,11 @@ class Asked:
         """
         if self.cluster not in (SLURM, LOCAL):
             raise UserError(f"hydra.launcher.cluster must be {SLURM} or {LOCAL}. Received: {self.cluster}")
+        if not isinstance(self.more, Mapping):
+            raise UserError(
+                "hydra.launcher.more must be {NAME: VALUE}, such as {account: lab}. "
+                f"Received: {self.more}"
+            )
         if several := [key for key in self.more if key.replace("-", "_") in SEVERAL]:
             raise UserError(
                 f"hydra.launcher.more must not have {several[0]}: a run is one job, and this would start it "

@@ -7,6 +7,7 @@ import platform
 import signal
 import socket
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
@@ -162,14 +163,17 @@ class Cluster:
         ray.shutdown()
 
 
-def check_address(address: str | None) -> None:
-    """Make sure that Ray is installed, and that something answers where a cluster is said to be.
+def check_address(address: str | None, threads: int) -> None:
+    """Make sure of what can be known at once: Ray is installed, and something answers where a cluster is said
+    to be; without an address this machine has the cores of a job.
 
     Raises:
-        UserError: it is not, or nothing does.
+        UserError: it is not so.
     """
     if importlib.util.find_spec("ray") is None:
         raise UserError("hydra/launcher=ray needs Ray, which is not installed: make ray")
+    if not address and threads > cores():
+        raise UserError(f"threads={threads}: this machine, which is the cluster, has {cores()} cores")
     if address:
         host, _, port = address.rpartition(":")
         try:
@@ -191,6 +195,10 @@ def _connect(address: str | None) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to Ray's makers
     # Ray would kill a process that is about to end its run in order, when its own process ends.
     os.environ.setdefault("RAY_kill_child_processes_on_worker_exit", "false")
+    # A cluster asks for the token that its machines had when it was started. Ray takes this machine's by
+    # itself for the address `auto` only, and is refused elsewhere.
+    if address and _has_token() and not os.environ.get("RAY_AUTH_MODE"):
+        os.environ["RAY_AUTH_MODE"] = "token"
     import ray
 
     before = {ending: signal.getsignal(ending) for ending in ENDINGS}
@@ -200,12 +208,23 @@ def _connect(address: str | None) -> None:
             log_to_driver=False, logging_level=logging.ERROR,
         )  # fmt: skip
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise UserError(f"hydra.launcher.address={address}: {str(error).partition(chr(10))[0]}") from error
+        token = (
+            ". If it asks for a token, ~/.ray/auth_token must be the same here and there" if address else ""
+        )
+        raise UserError(
+            f"hydra.launcher.address={address}: {str(error).partition(chr(10))[0]}{token}"
+        ) from error
     finally:
         for ending, handler in before.items():  # Ray puts its own in their place
             signal.signal(ending, handler)
     # `log_to_driver` does not hold for this: a paragraph on stdout for each worker that dies. Ours is a line.
     ray._private.worker.print_to_stdstream = lambda *_, **__: None
+
+
+def _has_token() -> bool:
+    """Tell whether this machine has what Ray takes as its clusters' token."""
+    named = any(name in os.environ for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
+    return named or (Path.home() / ".ray" / "auth_token").exists()
 
 
 def _room(node: Mapping[str, Any], threads: int, num_gpus: float) -> int:
