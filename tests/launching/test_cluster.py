@@ -149,6 +149,45 @@ def test_both_arms_of_a_seed_are_computed_by_one_kind_of_processor(nodes: "Clust
     assert "Another" in {each[0] for each in kinds.values()}, "no node was left idle"
 
 
+def other_code(folder: Path) -> str:
+    """Copy the code, change it, and return where it is."""
+    shutil.copytree(ROOT / "src", folder / "src")
+    models = folder / "src/handwriting/training/models.py"
+    models.write_text(f"{models.read_text()}\n\nDEEPER = True\n")
+    return str(folder / "src")
+
+
+def no_code(folder: Path) -> str:
+    """Return where there is a package of ours that cannot be imported."""
+    package = folder / "broken" / "handwriting"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text('raise ImportError("there is a part missing")')
+    return str(package.parent)
+
+
+def test_a_node_that_comes_late_gets_jobs_and_one_that_cannot_do_them_harms_none(
+    nodes: "Cluster", tmp_path: Path
+) -> None:
+    added = []
+    try:
+        with away(nodes, "late", *TWO, "epochs=20", "seed=range(4)") as sweep:
+            sweep.wait_for_training(1)
+            added.append(add(nodes, "old", PYTHONPATH=other_code(tmp_path)))
+            added.append(add(nodes, "broken", PYTHONPATH=no_code(tmp_path)))
+            added.append(add(nodes, "late"))
+            code, said = sweep.end()
+    finally:
+        for node in added:
+            nodes.remove_node(node)
+    assert code == 0, said
+    assert [run.info.status for run in of("late")] == ["FINISHED"] * 8
+    assert "the node old has other code: training/models.py: DEEPER. " in said
+    assert "the node broken cannot run this code: ImportError: there is a part missing. Its Ray" in said
+    assert "[late] " in said
+    assert "[old] " not in said
+    assert "begun again" not in said
+
+
 @pytest.fixture
 def joined(nodes: "Cluster") -> Iterator[tested.Cluster]:
     """The cluster as the sweep's own process has it."""
@@ -164,10 +203,7 @@ def test_what_a_node_lacks_is_said_with_its_name(
     versions = {name: importlib.metadata.version(name) for name in names.LIBRARIES}
     parcel = Parcel(b"", {}, versions, ("train.py",), "handwriting.train", str(ROOT), bars=False)
     joined.check(parcel, cfg)
-    shutil.copytree(ROOT / "src", tmp_path / "src")
-    models = tmp_path / "src/handwriting/training/models.py"
-    models.write_text(f"{models.read_text()}\n\nDEEPER = True\n")
-    other = add(nodes, "old", PYTHONPATH=str(tmp_path / "src"))
+    other = add(nodes, "old", PYTHONPATH=other_code(tmp_path))
     try:
         wrong = rf"the node old has other code: training/models\.py: DEEPER\. Bring {ROOT} there to the same"
         with pytest.raises(UserError, match=wrong):
@@ -204,7 +240,7 @@ def test_an_address_without_a_cluster_is_said_at_once(address: str) -> None:
 
 def test_a_job_that_is_too_large_for_this_machine_is_said_before_a_cluster_is_made() -> None:
     tested.check_address(None, cores())
-    with pytest.raises(UserError, match=rf"^threads={cores() + 1}: this machine, .* has {cores()} cores$"):
+    with pytest.raises(UserError, match=rf"^threads={cores() + 1}: more than the cores .*: {cores()}$"):
         tested.check_address(None, cores() + 1)
 
 

@@ -65,6 +65,10 @@ class Cluster:
 
         return [node for node in ray.nodes() if node["Alive"]]
 
+    def all_fit(self) -> bool:
+        """Tell whether each node that is there was asked, and can do the jobs."""
+        return all(node["NodeID"] in self.kinds for node in self.nodes())
+
     def name_of(self, node_id: str) -> str:
         """Return what a node is called."""
         return next((_name(node) for node in self.nodes() if node["NodeID"] == node_id), node_id)
@@ -164,16 +168,19 @@ class Cluster:
 
 
 def check_address(address: str | None, threads: int) -> None:
-    """Make sure of what can be known at once: Ray is installed, and something answers where a cluster is said
-    to be; without an address this machine has the cores of a job.
+    """Make sure of what can be known before a cluster is joined or made.
+
+    Args:
+        address: at which something has to answer; None for this machine, which must have a job's cores.
+        threads: cores that each job has.
 
     Raises:
-        UserError: it is not so.
+        UserError: it is not so, or Ray is not installed.
     """
     if importlib.util.find_spec("ray") is None:
         raise UserError("hydra/launcher=ray needs Ray, which is not installed: make ray")
     if not address and threads > cores():
-        raise UserError(f"threads={threads}: this machine, which is the cluster, has {cores()} cores")
+        raise UserError(f"threads={threads}: more than the cores of this machine, the cluster: {cores()}")
     if address:
         host, _, port = address.rpartition(":")
         try:

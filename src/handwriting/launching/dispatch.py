@@ -21,7 +21,7 @@ from handwriting.launching.placement import Placement
 from handwriting.launching.processes import PATIENCE
 from handwriting.launching.progress import Epoch, Progress, called, label_and_seed
 from handwriting.launching.screen import screen_of
-from handwriting.launching.worker import Lost, Setting, failed
+from handwriting.launching.worker import Lost, Setting, Unfit, failed
 from handwriting.sweeps.composing import Jobs
 from handwriting.tracking import names, stores_of
 from handwriting.tracking.elsewhere import where_kept
@@ -61,6 +61,7 @@ class Dispatch:
         self.first = jobs.config(0)
         self.placement: Placement | None = None  # where the nodes are of several kinds
         self.placed: dict[int, str] = {}  # the nodes of jobs that were sent to one
+        self.wary = False  # whether jobs go only to nodes that were asked
         self.looked = 0.0
         self.returned: dict[int, JobReturn] = {}
 
@@ -114,7 +115,7 @@ class Dispatch:
     def _send_some(self) -> None:
         """Send the jobs that have room: to whichever node, or to those of their seeds' kinds."""
         kinds = self.cluster.kinds
-        if len(set(kinds.values())) < 2 and not self.cluster.refused:
+        if len(set(kinds.values())) < 2 and not self.cluster.refused and not self.wary:
             while self.waiting and len(self.sent) < AHEAD * self.progress.at_once:
                 self._send(self.waiting.popleft())
             return
@@ -180,12 +181,14 @@ class Dispatch:
         """Return what became of a job that came to no end; None for one to begin again."""
         from ray.exceptions import RayTaskError
 
-        overrides, reason = (
-            self.jobs.overrides[index],
-            str(getattr(error, "cause", error)).strip().partition("\n")[0],
-        )
-        if isinstance(error, RayTaskError) and not isinstance(error, Lost):
-            return failed(overrides, reason)
+        overrides = self.jobs.overrides[index]
+        reason = str(getattr(error, "cause", error)).strip().partition("\n")[0]
+        if isinstance(error, Unfit) or (isinstance(error, RayTaskError) and not isinstance(error, Lost)):
+            if index not in self.placed and not self.cluster.all_fit():
+                self.wary = True  # Ray has sent it to a node that has just come, before that was asked
+                return None
+            if not isinstance(error, Unfit):
+                return failed(overrides, reason)
         reason = reason.partition(". ")[0].rstrip(".")  # Ray's goes on with where to look
         self.lost[index] += 1
         if self.lost[index] > self.retries:

@@ -21,7 +21,7 @@ from omegaconf import DictConfig
 from handwriting.config import is_address
 from handwriting.launching.processes import Worker, end
 from handwriting.launching.progress import Epoch
-from handwriting.launching.worker import Lost, Setting
+from handwriting.launching.worker import Setting, Unfit
 from handwriting.tracking import names
 from handwriting.tracking.identity import Code, code_of, difference, targets_of
 from handwriting.tracking.provenance import computing_tags
@@ -138,11 +138,12 @@ def mind(
         code: as for `describe`.
 
     Raises:
-        Lost: the process that did it died, or this machine is another one to the sweep.
+        Lost: the process that did it died.
+        Unfit: this machine is another one to the sweep.
     """
     here = describe(parcel, job, code)  # of a node that came later
     if here.wrong or here.lacks:
-        raise Lost(f"the node {here.host} has {here.wrong or f'no folder {here.lacks}'}")
+        raise Unfit(f"the node {here.host} has {here.wrong or f'no folder {here.lacks}'}")
     if not _here or not _here[0].process.is_alive():
         _here[:] = [Worker(parcel.packed, parcel.bars, far=True)]
     worker = _here[0]

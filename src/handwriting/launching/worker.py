@@ -45,6 +45,10 @@ class Lost(Exception):
     """The process that did a job is gone; says how."""
 
 
+class Unfit(Lost):
+    """This machine is another one to the sweep; says in what."""
+
+
 class TellEpochs(logging.Handler):
     """Tells the sweep's own process of each epoch that training logs."""
 
