@@ -3,10 +3,12 @@
 import dataclasses
 import importlib.metadata
 import importlib.util
+import os
 import re
 import secrets
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +23,7 @@ from handwriting.errors import UserError
 from handwriting.launching import cluster as tested
 from handwriting.launching.node import Parcel
 from handwriting.tracking import names
-from servers import TINY, wait_for
+from servers import TINY, free_port, wait_for
 
 if TYPE_CHECKING:
     from ray.cluster_utils import Cluster
@@ -225,6 +227,36 @@ def test_what_a_node_lacks_is_said_with_its_name(
     joined.threads, joined.num_gpus = 1, 0.5
     with pytest.raises(UserError, match=r"hydra\.launcher\.num_gpus=0\.5: no node has more than 0"):
         joined.check(parcel, cfg)
+
+
+def test_whether_a_cluster_asks_for_a_token_is_found_out(
+    nodes: "Cluster", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert tested.mode_of(nodes.address) == "token"
+    other = rf"address={nodes.address}: the cluster asks for another token than this machine has\. ~/\.ray"
+    monkeypatch.setenv("RAY_AUTH_TOKEN", 64 * "a")
+    with pytest.raises(UserError, match=other):
+        tested.mode_of(nodes.address)
+    for name, value in {"RAY_AUTH_TOKEN": "", "RAY_AUTH_TOKEN_PATH": "", "HOME": str(tmp_path)}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=other):
+        tested.mode_of(nodes.address)
+
+
+def test_a_cluster_that_asks_for_no_token_is_joined_without_it(nodes: "Cluster") -> None:
+    """As where the token was made after it."""
+    port, start = free_port(), [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"]
+    own = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
+    options = [f"--port={port}", "--num-cpus=0", "--include-dashboard=false"]
+    head = subprocess.Popen([*start, *options], env=os.environ | own, stdout=subprocess.DEVNULL)
+    address = f"{nodes.address.partition(':')[0]}:{port}"
+    status = [sys.executable, "-m", "ray.scripts.scripts", "status", f"--address={address}"]
+    try:
+        wait_for(lambda: subprocess.run(status, capture_output=True, check=False).returncode == 0, ENDS)
+        assert tested.mode_of(address) == "disabled"
+    finally:
+        head.terminate()
+        head.wait()
 
 
 @pytest.mark.parametrize("address", ["nowhere", "127.0.0.1:1", "127.0.0.1:x", "127.0.0.1:99999"])

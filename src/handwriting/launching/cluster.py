@@ -6,8 +6,9 @@ import os
 import platform
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
@@ -202,10 +203,8 @@ def _connect(address: str | None) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to Ray's makers
     # Ray would kill a process that is about to end its run in order, when its own process ends.
     os.environ.setdefault("RAY_kill_child_processes_on_worker_exit", "false")
-    # A cluster asks for the token that its machines had when it was started. Ray takes this machine's by
-    # itself for the address `auto` only, and is refused elsewhere.
-    if address and _has_token() and not os.environ.get("RAY_AUTH_MODE"):
-        os.environ["RAY_AUTH_MODE"] = "token"
+    if address and not os.environ.get("RAY_AUTH_MODE"):
+        os.environ["RAY_AUTH_MODE"] = mode_of(address)
     import ray
 
     before = {ending: signal.getsignal(ending) for ending in ENDINGS}
@@ -215,12 +214,7 @@ def _connect(address: str | None) -> None:
             log_to_driver=False, logging_level=logging.ERROR,
         )  # fmt: skip
     except (ConnectionError, RuntimeError, ValueError) as error:
-        token = (
-            ". If it asks for a token, ~/.ray/auth_token must be the same here and there" if address else ""
-        )
-        raise UserError(
-            f"hydra.launcher.address={address}: {str(error).partition(chr(10))[0]}{token}"
-        ) from error
+        raise UserError(f"hydra.launcher.address={address}: {str(error).partition(chr(10))[0]}") from error
     finally:
         for ending, handler in before.items():  # Ray puts its own in their place
             signal.signal(ending, handler)
@@ -228,10 +222,26 @@ def _connect(address: str | None) -> None:
     ray._private.worker.print_to_stdstream = lambda *_, **__: None
 
 
-def _has_token() -> bool:
-    """Tell whether this machine has what Ray takes as its clusters' token."""
-    named = any(name in os.environ for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
-    return named or (Path.home() / ".ray" / "auth_token").exists()
+def mode_of(address: str) -> str:
+    """Return Ray's name for whether a cluster asks for a token: it does where its machines had one.
+
+    `ray.init` finds that out for the address `auto` only. With a token where none is asked for it hears
+    nothing from its workers; without one where it is, it tries for 20 s. Hence `ray status`, 2 s.
+
+    Raises:
+        UserError: this machine has not the token that it asks for.
+    """
+    for mode in ("disabled", "token"):
+        asked = subprocess.run(
+            [sys.executable, "-m", "ray.scripts.scripts", "status", "--address", address],
+            env=os.environ | {"RAY_AUTH_MODE": mode}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if "uthentication" not in asked.stderr:  # what else is wrong `ray.init` says
+            return mode
+    raise UserError(
+        f"hydra.launcher.address={address}: the cluster asks for another token than this machine has. "
+        "~/.ray/auth_token must be the same on each"
+    )
 
 
 def _room(node: Mapping[str, Any], threads: int, num_gpus: float) -> int:
