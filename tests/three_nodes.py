@@ -11,23 +11,20 @@ fewer than two were begun again.
 
 import csv
 import os
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-import psutil
-from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from handwriting.config import ROOT
 from handwriting.tracking import names
 
 sys.path.insert(0, str(ROOT / "tests" / "launching"))
-from far_sweeps import doing_jobs
+from far_sweeps import minded
 
-from servers import Server, wait_for
+from servers import Server, runs_in, wait_for
 
 PATIENCE = 1200  # s, for a run to end
 KILLED, REMOVED = 2, 5  # the runs that have ended before
@@ -35,19 +32,11 @@ KILLED, REMOVED = 2, 5  # the runs that have ended before
 
 def runs(uri: str) -> list[Run]:
     """Return the training runs of a store."""
-    client = MlflowClient(uri)
-    kept = [each for each in client.search_experiments() if not each.name.endswith(names.REPORTS)]
-    return list(client.search_runs([each.experiment_id for each in kept if each.name != names.LEASES]))
+    return [run for run in runs_in(uri) if names.REPORT not in run.data.tags]
 
 
 def finished(uri: str) -> int:
     return sum(run.info.status == "FINISHED" for run in runs(uri))
-
-
-def at_work() -> list[psutil.Process]:
-    """Return the processes of jobs that compute, those that have computed longest first."""
-    jobs = doing_jobs(lambda parent: parent.name().startswith("ray::"))
-    return sorted(jobs, key=lambda process: -sum(process.cpu_times()[:2]))
 
 
 def start(uri: str, screen: Path, *words: str) -> "subprocess.Popen[bytes]":
@@ -72,7 +61,7 @@ def disturbed(uri: str, screen: Path, *words: str) -> None:
         return finished(uri) >= number
 
     wait_for(lambda: ended(KILLED), PATIENCE)
-    at_work()[0].send_signal(signal.SIGKILL)
+    max(minded(), key=lambda process: sum(process.cpu_times()[:2])).kill()  # one that trains already
     wait_for(lambda: ended(REMOVED), PATIENCE)
     nodes.remove_node(next(iter(nodes.worker_nodes)), allow_graceful=False)
     assert sweep.wait() == 0, screen.read_text()

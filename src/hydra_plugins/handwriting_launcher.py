@@ -13,10 +13,11 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from handwriting.launching.batch import SLURM, Asked, Batch
+from handwriting.launching.batch import Batch
 from handwriting.launching.cluster import Cluster, check_address
 from handwriting.launching.dispatch import Dispatch
 from handwriting.launching.processes import Pool, jobs_that_fit
+from handwriting.launching.slurm import SLURM, Asked
 from handwriting.launching.worker import Setting
 from handwriting.sweeps.composing import Composer, Jobs
 

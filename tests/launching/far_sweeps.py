@@ -95,3 +95,8 @@ def doing_jobs(minds: Callable[[psutil.Process], bool]) -> list[psutil.Process]:
             if "spawn_main" in line and parent and minds(parent):
                 found.append(process)
     return found
+
+
+def minded() -> list[psutil.Process]:
+    """Return the processes that do jobs on a cluster's nodes."""
+    return doing_jobs(lambda parent: parent.name().startswith("ray::"))

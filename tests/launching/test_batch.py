@@ -19,7 +19,7 @@ from conftest import CONF
 from handwriting.config import ROOT
 from handwriting.errors import UserError
 from handwriting.launching import batch
-from handwriting.launching.batch import LOCAL, SLURM, Asked
+from handwriting.launching.slurm import LOCAL, SLURM, Asked
 from handwriting.launching.worker import Setting
 from handwriting.sweeps.composing import Jobs
 from handwriting.tracking import names

@@ -14,9 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
 import pytest
-from far_sweeps import ENDS, PATIENCE, Sweep, command, doing_jobs, of
+from far_sweeps import ENDS, PATIENCE, Sweep, command, minded, of
 
 from handwriting.config import ROOT, compose, cores
 from handwriting.errors import UserError
@@ -70,11 +69,6 @@ def away(nodes: "Cluster", experiment: str, *words: str, **more: str) -> Sweep:
     """Start a sweep on the cluster, with more variables in its environment; it has to find the token."""
     on_it = ("hydra/launcher=ray", f"hydra.launcher.address={nodes.address}")
     return Sweep(experiment, *on_it, *words, RAY_AUTH_MODE="", **more)
-
-
-def minded() -> list[psutil.Process]:
-    """Return the processes that do jobs on nodes."""
-    return doing_jobs(lambda parent: parent.name().startswith("ray::"))
 
 
 def test_what_is_killed_and_removed_is_begun_again_to_the_same_bits(nodes: "Cluster") -> None:
